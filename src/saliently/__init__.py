@@ -1,0 +1,71 @@
+"""Which parts of the input did this prediction depend on, and can that answer be trusted?
+
+    import saliently
+
+    model = saliently.load("default")
+    saliently.explain(model, "A gorgeous, witty, seductive movie.").show()
+
+Nothing heavy is imported until one of these names is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Comparison": "types",
+    "Explanation": "types",
+    "InputError": "errors",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "NumberError": "errors",
+    "Options": "api",
+    "RecipeError": "errors",
+    "SaliencyError": "errors",
+    "SaliencyWarning": "errors",
+    "SomeFailed": "errors",
+    "Target": "types",
+    "compare": "api",
+    "explain": "api",
+    "importance": "importances",
+    "load": "api",
+    "load_explanation": "view.record",
+    "load_explanations": "view.record",
+    "parse": "names",
+    "stream": "api",
+    "wrap": "api",
+}
+
+__all__ = [*sorted(_WHERE), "__version__"]
+
+if TYPE_CHECKING:
+    from saliently.api import Options, compare, explain, load, stream, wrap
+    from saliently.errors import (
+        InputError,
+        MissingExtraError,
+        ModelError,
+        NumberError,
+        RecipeError,
+        SaliencyError,
+        SaliencyWarning,
+        SomeFailed,
+    )
+    from saliently.importances import importance
+    from saliently.names import parse
+    from saliently.types import Comparison, Explanation, Target
+    from saliently.view.record import load_explanation, load_explanations
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'saliently' has no attribute {name!r}")
+    found = getattr(import_module(f"saliently.{_WHERE[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,3 @@
+from saliently.cli import main
+
+main()

@@ -1,0 +1,195 @@
+"""load, explain, compare: the one loop from texts to explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import overload
+
+import torch
+
+from saliently import targets
+from saliently.chunks import Options, Text, chunks
+from saliently.errors import NumberError, SaliencyError, SomeFailed
+from saliently.methods.base import Method, Scores
+from saliently.metrics.agreement import agreement
+from saliently.models.base import Model
+from saliently.models.loading import load, wrap
+from saliently.names import parse
+from saliently.runner import Runner
+from saliently.types import Comparison, Explanation, Target, Tokens, join_notes
+
+__all__ = ["Options", "compare", "explain", "load", "stream", "wrap"]
+
+@overload
+def explain(
+    model: Model | str | Path,
+    text: Text,
+    method: str | Method = ...,
+    target: str | int | Target | None = ...,
+    *,
+    against: str | int | None = ...,
+    options: Options = ...,
+) -> Explanation: ...
+@overload
+def explain(
+    model: Model | str | Path,
+    text: list[Text] | list[str] | tuple[Text, ...],
+    method: str | Method = ...,
+    target: str | int | Target | None = ...,
+    *,
+    against: str | int | None = ...,
+    options: Options = ...,
+) -> list[Explanation]: ...
+def explain(
+    model: Model | str | Path,
+    text: Text | list[Text] | list[str] | tuple[Text, ...],
+    method: str | Method = "integrated-gradients",
+    target: str | int | Target | None = None,
+    *,
+    against: str | int | None = None,
+    options: Options = Options(),
+) -> Explanation | list[Explanation]:
+    """Which parts of the text did this prediction depend on?
+
+    Args:
+        model: what `load` or `wrap` gave, or a name for `load`.
+        text: one text, which gives one Explanation, or several, which give a list in the same order.
+        method: a recipe such as "occlusion(blank='zero')"; `saliently methods` lists them.
+        target: the label to explain, None for the class that the model predicts, or a Target for another scale.
+        against: another label, or "rest": explain the difference.
+        options: truncation, memory, progress.
+
+    Returns:
+        Scores are in units of the target: logits unless the Target says otherwise.
+
+    Raises:
+        InputError, RecipeError, ModelError, NumberError: with one text.
+        SomeFailed: some of several texts failed; holds what was finished.
+    """
+    single = isinstance(text, (str, Mapping))
+    texts: Sequence[Text] = [text] if single else text  # type: ignore[list-item, assignment]
+    found = dict(stream(model, texts, method, target, against=against, options=options))
+    failures = {i: result for i, result in sorted(found.items()) if isinstance(result, SaliencyError)}
+    finished = {i: result for i, result in sorted(found.items()) if isinstance(result, Explanation)}
+    if failures:
+        raise failures[0] if single else SomeFailed(finished, failures)
+    return finished[0] if single else list(finished.values())
+
+
+def stream(
+    model: Model | str | Path,
+    texts: Iterable[Text],
+    method: str | Method = "integrated-gradients",
+    target: str | int | Target | None = None,
+    *,
+    against: str | int | None = None,
+    options: Options = Options(),
+) -> Iterator[tuple[int, Explanation | SaliencyError]]:
+    """Like `explain`, but gives (position, result) in order as they are finished; a text that fails gives its error.
+
+    Texts are taken from the iterable a chunk at a time, so that it may be long or endless.
+
+    Raises:
+        RecipeError, ModelError: what is wrong for every text is raised at once.
+    """
+    asked = load(model) if isinstance(model, (str, Path)) else model
+    chosen = parse(method).resolved(asked)
+    wanted = target if isinstance(target, Target) else Target(target)
+    wanted = wanted if against is None else replace(wanted, against=against)
+    targets.check(wanted, asked.labels)
+    for chunk in chunks(asked, texts, chosen.rows, options):
+        good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
+        results = dict(zip(good, _explain(asked, list(good.values()), chosen, wanted, options), strict=True)) if good else {}
+        for at, tokens in chunk.items():
+            yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
+
+
+def compare(
+    model: Model | str | Path,
+    text: Text,
+    methods: Sequence[str | Method] = ("gradient", "gradient-x-input", "integrated-gradients", "occlusion"),
+    target: str | int | Target | None = None,
+    *,
+    against: str | int | None = None,
+    options: Options = Options(),
+) -> Comparison:
+    """Several methods on one text and one target, with how far they rank its words alike.
+
+    Raises:
+        As `explain`.
+    """
+    asked = load(model) if isinstance(model, (str, Path)) else model
+    chosen = [parse(method) for method in methods]
+    found = tuple(explain(asked, text, method, target, against=against, options=options) for method in chosen)
+    return Comparison(found, agreement(found))
+
+
+def _explain(
+    model: Model, inputs: list[Tokens], method: Method, target: Target, options: Options
+) -> list[Explanation | SaliencyError]:
+    """One chunk: all inputs together, each with its own result or error."""
+    runner = Runner(model, inputs, target, options.budget, options.tick)
+    with model.resting():
+        answers = method(runner)
+    return [_finish(runner, i, method, answer) for i, answer in enumerate(answers)]
+
+
+def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanation | SaliencyError:
+    pinned, tokens, checks = runner.pinned[i], runner.inputs[i], answer.checks
+    assert pinned is not None, "a method must look at the unchanged input"
+    try:
+        targets.check_pinned(pinned)
+        _check_numbers(runner, i, method, answer)
+    except SaliencyError as error:
+        return error
+    total = float(answer.values.sum()) if method.quantity == "saliency" else None
+    change = None if answer.nothing is None else runner.plain[i] - answer.nothing
+    checks = replace(
+        checks,
+        total=total,
+        change=change,
+        residual=total - change if total is not None and change is not None and checks.gap is None else None,
+        forward_rows=runner.forward_rows[i],
+        gradient_rows=runner.gradient_rows[i],
+        ids=tokens.ids,
+        notes=join_notes(tokens.notes, checks.notes),
+    )
+    return Explanation(
+        tokens=tokens,
+        method=repr(method),
+        quantity=method.quantity,
+        outputs=(pinned,),
+        scores=answer.values.numpy(),
+        values=(runner.plain[i],),
+        nothing=None if answer.nothing is None else (answer.nothing,),
+        grouping=method.grouping,
+        blank=", ".join(method.blanks) if method.blanks else None,
+        checks=checks,
+        model=runner.model.name,
+        versions=_versions(),
+    )
+
+
+def _check_numbers(runner: Runner, i: int, method: Method, answer: Scores) -> None:
+    """Raise NumberError where the model or the method left the finite numbers."""
+    pinned, value = runner.pinned[i], runner.plain[i]
+    assert pinned is not None
+    if not torch.isfinite(torch.tensor(value)):
+        raise NumberError(
+            f"{pinned.describe().capitalize()} was asked of {runner.model.name}; the model gives {value} for this text. "
+            "Look for NaN or infinite weights, or compute in a wider dtype."
+        )
+    if not bool(torch.isfinite(answer.values).all()) or (answer.nothing is not None and not torch.isfinite(torch.tensor(answer.nothing))):
+        raise NumberError(
+            f"{method!r} was asked for; some of its scores are NaN or infinite though the model's answer {value:.4g} is "
+            "not. Compute in a wider dtype, or choose another blank: one that deletes every token leaves no input."
+        )
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    return {name: version(name) for name in ("saliently", "torch", "transformers")}

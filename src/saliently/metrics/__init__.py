@@ -1,0 +1,1 @@
+"""Measures of explanations: one explanation or several, one number."""

@@ -1,0 +1,1 @@
+"""Models: from text to tokens, vectors and logits."""

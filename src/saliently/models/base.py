@@ -1,0 +1,129 @@
+"""What every model is to the rest of saliently: texts to tokens, tokens to vectors, vectors to logits.
+
+R rows of a batch, L tokens of its longest row, D embedding dimensions, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from saliently.errors import ModelError
+from saliently.models.seam import embeddings_replaced
+from saliently.types import Tokens
+
+Side = Literal["right", "left"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows padded to one length.
+
+    Attributes:
+        ids: (R, L) token ids; the model's padding id where `mask` is 0.
+        mask: (R, L) 1 at real tokens.
+        kinds: (R, L) segment ids, or None for models that take none.
+        side: on which side the padding is.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    kinds: Tensor | None
+    side: Side
+
+    @property
+    def positions(self) -> Tensor:
+        """(R, L) place of each token in its own row, so that padding on the left moves nothing."""
+        return (self.mask.cumsum(-1) - 1).clamp(min=0)
+
+
+class Reader(Protocol):
+    """Turns the user's fields into tokens; raises InputError on text it can't read."""
+
+    def __call__(self, fields: Mapping[str, str], truncate: bool) -> Tokens:
+        """Tokens of one input; text over the model's limit is an error unless `truncate`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A text classifier that saliently can ask. Made by `load` and `wrap`.
+
+    Attributes:
+        name: for people and records.
+        module: the user's own module; it comes out as it went in.
+        embedding: the submodule that turns ids into word vectors; called with the ids as its argument.
+        read: text to tokens.
+        forward: batch to logits (R, C), through `module`.
+        labels: (C,) names of the classes.
+        blank_ids: token ids of "mask" and "pad", where the model has them.
+        sides: sides on which a row may be padded without changing its logits; empty if rows can't be padded, so that
+            only rows of one length run together.
+        max_rows: most rows the model takes at once, or None.
+    """
+
+    name: str
+    module: nn.Module
+    embedding: nn.Module
+    read: Reader
+    forward: Callable[[Batch], Tensor]
+    labels: tuple[str, ...]
+    blank_ids: Mapping[str, int] = field(default_factory=dict)
+    sides: tuple[Side, ...] = ("right",)
+    max_rows: int | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where ids and word vectors live."""
+        return next(self.embedding.parameters()).device
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word vectors (..., D) of ids (...), outside the autograd graph. Position and segment vectors are not in."""
+        with torch.no_grad():
+            vectors: Tensor = self.embedding(ids)
+        return vectors
+
+    def run(self, batch: Batch, x: Tensor | None = None) -> Tensor:
+        """Logits (R, C). With `x` (R, L, D), as if the word vectors of the batch were x.
+
+        Raises:
+            ModelError: the forward pass did not use the embedding, or gave no (R, C) tensor.
+        """
+        with embeddings_replaced(self.embedding, batch.ids, x):
+            logits = self.forward(batch)
+        if not isinstance(logits, Tensor) or logits.shape != (len(batch.ids), len(self.labels)):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(
+                f"Logits of shape ({len(batch.ids)}, {len(self.labels)}) were expected from {self.name}, one a label; "
+                f"found {found}. Give `labels` that fit, or wrap a module that returns the logits alone."
+            )
+        return logits
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Inside the block the module is in evaluation mode and its weights ask for no gradient; after it, as before.
+
+        Weight gradients are never needed here, and not keeping what they need saves memory and time.
+        """
+        training = [(part, part.training) for part in self.module.modules()]
+        asking = [weight for weight in self.module.parameters() if weight.requires_grad]
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            if any(isinstance(part, nn.RNNBase) for part, _ in training) and self.device.type == "cuda":
+                # cuDNN refuses the backward pass of a recurrent net in evaluation mode.
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            try:
+                self.module.eval()
+                for weight in asking:
+                    weight.requires_grad_(False)
+                yield
+            finally:
+                for weight in asking:
+                    weight.requires_grad_(True)
+                for part, mode in training:
+                    part.training = mode

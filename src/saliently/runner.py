@@ -1,0 +1,230 @@
+"""What a method may ask of a model: values and gradients of the explained number, at rows of many texts.
+
+Nothing else in saliently runs a model while explaining, so passes are packed, counted, and survive a lack of memory in
+this one place.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saliently import erase, packing, targets
+from saliently.errors import ModelError, SaliencyWarning
+from saliently.models.base import Batch, Model
+from saliently.packing import Blocks, Pack
+from saliently.types import Pinned, Target, Tokens
+
+T = TypeVar("T")
+
+Jitter = Callable[[int, int], Tensor]
+"""(example, row) -> (T, D), added to the word vectors of that row."""
+
+
+class Slope(NamedTuple):
+    """The gradient at the rows of one batch.
+
+    P rows, L tokens, D embedding dimensions. Attributes: grad, of the explained number; x, the word vectors at which
+    it was taken; word, those of the unchanged tokens; blank (D,), what stands for nothing.
+    """
+
+    grad: Tensor
+    x: Tensor
+    word: Tensor
+    blank: Tensor
+
+
+class Reading(NamedTuple):
+    """One row's answer.
+
+    Attributes: example and row say whose; value, the explained number there; part, (T,) or (T, D) float64, what was
+    read off its gradient.
+    """
+
+    example: int
+    row: int
+    value: float
+    part: Tensor
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where rows lie: what stands for a word taken away, and what is added to every row."""
+
+    blank: str = "zero"
+    jitter: Jitter | None = None
+
+
+class Runner:
+    """One model, several inputs, one target each. Methods call it; `saliently.explain` makes it.
+
+    Attributes:
+        model, inputs: as given. pinned, plain: by example, the explained number and its value at the input; None until
+            the first pass over the unchanged input, which any request makes if it must.
+        forward_rows, gradient_rows: by example, rows run forward only, and forward and backward.
+        budget: most padded tokens in a batch; halves for good when memory runs out.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        inputs: list[Tokens],
+        target: Target,
+        budget: int,
+        tick: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        self.model, self.inputs, self.target, self.budget = model, inputs, target, budget
+        self.pinned: list[Pinned | None] = [None] * len(inputs)
+        self.plain = [float("nan")] * len(inputs)
+        self.forward_rows = [0] * len(inputs)
+        self.gradient_rows = [0] * len(inputs)
+        self._shelf = packing.Shelf.fill(inputs, model)
+        self._blanks: dict[str, Tensor] = {}
+        self._tick = tick
+
+    def everything(self) -> dict[int, Tensor]:
+        """One row an example: the unchanged input."""
+        return {i: erase.everything(tokens) for i, tokens in enumerate(self.inputs)}
+
+    def nothing(self) -> dict[int, Tensor]:
+        """One row an example: every word blanked."""
+        return {i: erase.nothing(tokens) for i, tokens in enumerate(self.inputs)}
+
+    def values(self, blocks: Blocks, blank: str = "zero") -> dict[int, Tensor]:
+        """Example -> (R,) float64: the explained number at each row; NaN where a row has no token left to run."""
+        self._pin(blocks)
+        found = {example: torch.full((len(keep),), torch.nan, dtype=torch.float64) for example, keep in blocks.items()}
+
+        def one(pack: Pack) -> Tensor:
+            places = self._shelf.places(pack, blocks, blank == "delete")
+            batch = self._shelf.batch(pack, places, self.model.device)
+            x = None
+            if blank != "delete":
+                keep = packing.keeps(pack, places, blocks).to(self.model.device)
+                if not bool((keep == 1).all()):
+                    x = erase.blend(self.model.embed(batch.ids), keep, self.blank(blank))
+            with torch.no_grad():
+                return self._evaluate(pack, self.model.run(batch, x), blocks).double().cpu()
+
+        for pack, values in self._stream(blocks, blank == "delete", one, self.forward_rows):
+            for example, row, value in zip(pack.example, pack.row, values, strict=True):
+                found[int(example)][int(row)] = value
+        return found
+
+    def gradients(
+        self, blocks: Blocks, reduce: Callable[[Slope], Tensor], path: Path = Path()
+    ) -> Iterator[Reading]:
+        """At each row, in no promised order, the explained number and `reduce` of its gradient.
+
+        `reduce` turns a Slope into (P, L) or (P, L, D). Parts come in float64, whatever the model computes in, so that
+        sums over them lose nothing.
+        """
+        self._pin(blocks, path)
+
+        def one(pack: Pack) -> list[Reading]:
+            places = self._shelf.places(pack, blocks, delete=False)
+            batch = self._shelf.batch(pack, places, self.model.device)
+            values, slope = self._slope(pack, places, batch, blocks, path)
+            parts = reduce(slope).to("cpu", torch.float64)
+            rows = zip(pack.example, pack.row, values, parts, places, strict=True)
+            return [Reading(int(e), int(r), float(value), part[place >= 0]) for e, r, value, part, place in rows]
+
+        for _, readings in self._stream(blocks, False, one, self.gradient_rows):
+            yield from readings
+
+    def blank(self, kind: str) -> Tensor:
+        """(D,) the vector of a blank, computed once."""
+        if kind not in self._blanks:
+            self._blanks[kind] = erase.blank_vector(self.model, kind)
+        return self._blanks[kind]
+
+    def _slope(self, pack: Pack, places: Tensor, batch: Batch, blocks: Blocks, path: Path) -> tuple[Tensor, Slope]:
+        word, blank = self.model.embed(batch.ids), self.blank(path.blank)
+        x = erase.blend(word, packing.keeps(pack, places, blocks).to(self.model.device), blank)
+        if path.jitter is not None:
+            for line, place, example, row in zip(x, places, pack.example, pack.row, strict=True):
+                line[place >= 0] += path.jitter(int(example), int(row)).to(x)
+        with torch.enable_grad():
+            x.requires_grad_()
+            values = self._evaluate(pack, self.model.run(batch, x), blocks, path)
+            (grad,) = torch.autograd.grad(values.sum(), x)
+        return values.detach(), Slope(grad, x.detach(), word, blank)
+
+    def _evaluate(self, pack: Pack, logits: Tensor, blocks: Blocks, path: Path = Path()) -> Tensor:
+        """(P,) the explained numbers; pins those whose unchanged input this is."""
+        for example, row_logits in zip(map(int, pack.example), logits, strict=True):
+            if self.pinned[example] is None:
+                self.pinned[example] = targets.pin(self.target, row_logits.detach(), self.model.labels)
+        pins = [pin for e in pack.example if (pin := self.pinned[int(e)]) is not None]
+        values = targets.evaluate(pins, logits)
+        for example, row, value in zip(map(int, pack.example), map(int, pack.row), values.detach().tolist(), strict=True):
+            if np.isnan(self.plain[example]) and path.jitter is None and bool((blocks[example][row] == 1).all()):
+                self.plain[example] = value
+        return values
+
+    def _pin(self, blocks: Blocks, path: Path = Path()) -> None:
+        """Make sure that the explained numbers are pinned by the unchanged input before anything else runs."""
+        open_ = [i for i in blocks if self.pinned[i] is None]
+        if path.jitter is None and all(bool((blocks[i][0] == 1).all()) for i in open_):
+            return  # the first row of each block is the unchanged input, and no other row of that block runs before it
+        self.values({i: erase.everything(self.inputs[i]) for i in open_})
+
+    def _stream(
+        self, blocks: Blocks, delete: bool, one: Callable[[Pack], T], counts: list[int]
+    ) -> Iterator[tuple[Pack, T]]:
+        """What `one` gives for every pack; a pack that doesn't fit into memory is halved."""
+        for whole in packing.cut(packing.lengths(blocks, delete), self.budget, self.model):
+            waiting = deque([whole])
+            while waiting:
+                pack = waiting.popleft()
+                padded = len(pack) * int(pack.length.max())
+                if padded > self.budget and len(pack) > 1:
+                    waiting.extendleft(reversed(pack.halves()))
+                    continue
+                result = _fitting(one, pack)
+                if result is None:
+                    self._shrink(pack, padded)
+                    waiting.appendleft(pack)
+                    continue
+                for example in pack.example:
+                    counts[int(example)] += 1
+                self._tick(len(pack))
+                yield pack, result
+
+    def _shrink(self, pack: Pack, padded: int) -> None:
+        """Halve the budget after memory ran out.
+
+        Raises:
+            ModelError: a single row was too much.
+        """
+        if len(pack) == 1:
+            raise ModelError(
+                f"One row of {padded} tokens was to run through {self.model.name}; memory ran out. "
+                "Use a shorter text, a smaller dtype or a device with more memory."
+            )
+        self.budget = max(1, min(self.budget, padded) // 2)
+        warnings.warn(
+            f"Memory ran out at {padded} tokens a batch; going on with a budget of {self.budget}.",
+            SaliencyWarning,
+            stacklevel=2,
+        )
+
+
+def _fitting(one: Callable[[Pack], T], pack: Pack) -> T | None:
+    """Run, or None if memory ran out; by the time it returns, what the run had allocated is free again."""
+    try:
+        return one(pack)
+    except (MemoryError, torch.OutOfMemoryError):
+        return None
+    except RuntimeError as error:
+        # The CPU allocator and older backends raise a plain RuntimeError; its text is all there is to go by.
+        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+            return None
+        raise

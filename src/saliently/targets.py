@@ -1,0 +1,88 @@
+"""From the user's target to one number a row: pin it once, then read it off logits.
+
+R rows, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saliently.errors import RecipeError, did_you_mean
+from saliently.types import Pinned, Target
+
+
+def find_label(asked: str | int, labels: Sequence[str]) -> int:
+    """Index of a label by name (any case, if that is unique) or by index.
+
+    Raises:
+        RecipeError: there is no such label.
+    """
+    if isinstance(asked, int):
+        if 0 <= asked < len(labels):
+            return asked
+    elif asked in labels:
+        return list(labels).index(asked)
+    else:
+        same = [i for i, label in enumerate(labels) if label.lower() == asked.lower()]
+        if len(same) == 1:
+            return same[0]
+        if asked.isdecimal():
+            return find_label(int(asked), labels)
+    raise RecipeError(
+        f"Label {asked!r} was asked for; the model has {', '.join(labels)} (or 0 to {len(labels) - 1})."
+        f"{did_you_mean(str(asked), labels)}"
+    )
+
+
+def check(target: Target, labels: Sequence[str]) -> None:
+    """Raise RecipeError where `target` names what the model does not have, before any pass is spent."""
+    label = None if target.label is None else find_label(target.label, labels)
+    if target.against is None:
+        return
+    if target.against == "rest":
+        if len(labels) < 2:
+            raise RecipeError("Target against 'rest' was asked for; the model has one class, so there is no rest.")
+    elif find_label(target.against, labels) == label:
+        raise RecipeError(
+            f"Target {labels[label]!r} against itself was asked for; that is always 0. Name another label."
+        )
+
+
+def pin(target: Target, logits: Tensor, labels: Sequence[str]) -> Pinned:
+    """Fix the class by the plain forward pass's logits (C,)."""
+    predicted = int(logits.argmax())
+    index = predicted if target.label is None else find_label(target.label, labels)
+    against = None
+    if target.against is not None and target.against != "rest":
+        against = find_label(target.against, labels)
+    name = "rest" if target.against == "rest" else None if against is None else labels[against]
+    return Pinned(index, labels[index], target.of, against, name, predicted == index)
+
+
+def check_pinned(pinned: Pinned) -> None:
+    """Raise RecipeError where the class that the model predicts is the one it was to be set against."""
+    if pinned.index == pinned.against_index:
+        raise RecipeError(
+            f"The predicted class against {pinned.label!r} was asked for; the model predicts {pinned.label!r} for this "
+            "text, and a class against itself is always 0. Name the target too."
+        )
+
+
+def evaluate(pinned: Sequence[Pinned], logits: Tensor) -> Tensor:
+    """(R,) the explained number of each row, from logits (R, C); differentiable."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    of, against = pinned[0].of, pinned[0].against
+    index = torch.tensor([p.index for p in pinned], device=logits.device)[:, None]
+    scores = logits if of == "logit" else logits.log_softmax(-1)
+    ours = scores.gather(1, index)[:, 0]
+    if against is None:
+        return ours.exp() if of == "probability" else ours
+    if against == "rest":
+        others = scores.scatter(1, index, -torch.inf).logsumexp(-1)
+    else:
+        other = torch.tensor([p.against_index for p in pinned], device=logits.device)[:, None]
+        others = scores.gather(1, other)[:, 0]
+    return ours.exp() - others.exp() if of == "probability" else ours - others

@@ -1,0 +1,329 @@
+"""The nouns: what goes in, what was asked, what came out. Plain data; no torch, no model.
+
+T is the number of tokens of one input, U the number of its parts (words, and the gaps between them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from saliently.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Quantity = Literal["sensitivity", "saliency", "attention", "selection", "interaction"]
+Scale = Literal["logit", "probability", "log-probability"]
+Grouping = Literal["sum", "l2", "mean"]
+
+# How the scores of a word's pieces become the word's score. Only "sum" keeps totals.
+GROUPINGS: Mapping[str, Any] = {
+    "sum": lambda scores: float(scores.sum()),
+    "l2": lambda scores: float(np.sqrt(np.square(scores).sum())),
+    "mean": lambda scores: float(scores.mean()),
+}
+
+
+class Span(NamedTuple):
+    """Characters [start, end) of one field of the user's own text."""
+
+    field: str
+    start: int
+    end: int
+
+
+class Unit(NamedTuple):
+    """A piece of the user's text with its score; None where no token covers it. Joined in order, units are the text."""
+
+    text: str
+    field: str
+    start: int
+    end: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One input after the tokenizer.
+
+    Attributes:
+        fields: the user's own text by field name, untouched.
+        ids: (T,) what the model is given.
+        pieces: (T,) the tokenizer's own spelling of each token.
+        spans: (T,) which characters a token covers; None for a special token.
+        units: (T,) index into `parts` of the word that the token is a piece of; None for a special token.
+        parts: (U,) words and gaps; in order they partition the text of every field.
+        kinds: (T,) segment ids, for models that take them; else empty.
+        notes: what a reader should know about the reading (cut at a limit, special spellings typed by the user).
+        truncated: (length found, length kept) when the text was cut on the user's wish, else None.
+    """
+
+    fields: Mapping[str, str]
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    spans: tuple[Span | None, ...]
+    units: tuple[int | None, ...]
+    parts: tuple[Span, ...]
+    kinds: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    truncated: tuple[int, int] | None = None
+
+    @property
+    def words(self) -> tuple[bool, ...]:
+        """(T,) True where a token stands for the user's text, so that it can be taken away; special tokens stay."""
+        return tuple(span is not None for span in self.spans)
+
+    def text(self, span: Span) -> str:
+        """The characters of a span."""
+        return self.fields[span.field][span.start : span.end]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The question as the user puts it: which number of the model's output is to be explained.
+
+    Attributes:
+        label: a label's name or index; None for the class that the model predicts.
+        against: another label, or "rest" for all others together: the difference is explained.
+        of: the scale: "logit" (default), "probability", or "log-probability" (nats).
+    """
+
+    label: str | int | None = None
+    against: str | int | None = None
+    of: Scale = "logit"
+
+    def __post_init__(self) -> None:
+        if self.of not in ("logit", "probability", "log-probability"):
+            raise RecipeError(
+                f"Target scale {self.of!r} was asked for; there are 'logit', 'probability' and 'log-probability'."
+            )
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The question as it is asked: one class, fixed from the plain forward pass before anything is perturbed.
+
+    With `of="logit"`: the logit, less the logit of `against`, or less the log-sum-exp of all others for "rest" (then
+    it is the log-odds). With "probability" and "log-probability" (nats): the same differences of those numbers, where
+    "rest" is the probability of any other class.
+    """
+
+    index: int
+    label: str
+    of: Scale
+    against_index: int | None = None
+    against: str | None = None  # a label, or "rest"
+    predicted: bool = True  # is this the class that the model predicts?
+
+    def describe(self) -> str:
+        """`"the logit of POSITIVE"`, `"the probability of yes less that of no"`."""
+        rest = f" less that of {self.against}" if self.against is not None else ""
+        if self.against == "rest":
+            rest = " against all other classes"
+        return f"the {self.of} of {self.label}{rest}"
+
+    @property
+    def unit(self) -> str:
+        """What one step of a score is: logit, nat or probability."""
+        return {"logit": "logit", "probability": "probability", "log-probability": "nat"}[self.of]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What speaks for or against a result; None where a check does not apply.
+
+    Attributes:
+        total: sum of all scores (saliency only), special tokens included.
+        change: f(input) - f(nothing).
+        gap: |total - change| / |change|, for methods that promise completeness.
+        residual: total - change, for methods that don't (occlusion): what words do together, missed or counted twice.
+        tolerance: the gap at which the method says it is good enough.
+        nodes: gradient evaluations along the path, for this input (and each blank).
+        spread: for several blanks: mean over tokens of the standard deviation between them, over the mean |score|.
+        forward_rows, gradient_rows: inputs (rows of a batch) run forward only, and forward and backward.
+        ids: the token ids that the model saw for the unchanged input.
+        notes: sentences for a reader.
+    """
+
+    total: float | None = None
+    change: float | None = None
+    gap: float | None = None
+    residual: float | None = None
+    tolerance: float | None = None
+    nodes: int | None = None
+    spread: float | None = None
+    forward_rows: int = 0
+    gradient_rows: int = 0
+    ids: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """One sentence for each check that failed; empty when all is well."""
+        if self.gap is None or self.tolerance is None or self.gap <= self.tolerance:
+            return ()
+        return (
+            f"The scores sum to {self.total:.4g}, the change to be explained is {self.change:.4g}: a gap of "
+            f"{self.gap:.1%}, over the tolerance of {self.tolerance:.1%}. Allow more steps, or read them as rough.",
+        )
+
+    def sentences(self) -> tuple[str, ...]:
+        """The checks in words, failures first."""
+        said = list(self.failed)
+        if self.gap is not None and not said:
+            said.append(
+                f"The scores sum to {self.total:.4g} of {self.change:.4g}: a gap of {self.gap:.2%}"
+                + (f" after {self.nodes} steps." if self.nodes else ".")
+            )
+        if self.residual is not None:
+            said.append(
+                f"The scores sum to {self.total:.4g}, the whole change is {self.change:.4g}: a residual of "
+                f"{self.residual:.4g} is due to words acting together."
+            )
+        if self.spread is not None:
+            said.append(f"Between the blanks the scores spread by {self.spread:.0%} of their mean size.")
+        return (*said, *self.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which parts of one input a prediction depended on, with what is needed to judge the answer.
+
+    Attributes:
+        tokens: the input.
+        method: the recipe, e.g. `"integrated-gradients(blank='zero')"`; `saliently.parse` makes it a method again.
+        quantity: what kind of number the scores are; never compare different ones.
+        outputs: the explained numbers, pinned; one for a class.
+        scores: (T,) float64, raw and signed, in units of the target (for saliency).
+        values: f at the input, one an output. nothing: f with every word blanked, or None if the method needs none.
+        grouping: how pieces become words.
+        blank: what stood where a word was taken away, or None if nothing was.
+        checks: what speaks for or against this result.
+        model: name of the model. versions: of saliently, torch and transformers.
+    """
+
+    tokens: Tokens
+    method: str
+    quantity: Quantity
+    outputs: tuple[Pinned, ...]
+    scores: NDArray[np.float64]
+    values: tuple[float, ...]
+    nothing: tuple[float, ...] | None
+    grouping: Grouping = "sum"
+    blank: str | None = None
+    checks: Checks = field(default_factory=Checks)
+    model: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> Pinned:
+        """The explained number, where there is one."""
+        return self.outputs[0]
+
+    @property
+    def question(self) -> str:
+        """In one sentence: what was asked, measured how, against what, and for whom the answer is."""
+        what = self.target.describe()
+        asked = {
+            "sensitivity": f"How fast does {what} change when a word's embedding moves a little?",
+            "saliency": f"How much did each word add to {what}"
+            + (f", against the same text with words taken away (blank: {self.blank})?" if self.blank else "?"),
+            "attention": f"How much weight does the model's attention put on each word while computing {what}?",
+            "selection": f"Which words were kept as enough for {what}?",
+            "interaction": f"How much do pairs of words add together to {what}?",
+        }[self.quantity]
+        return f"{asked} Measured by {self.method}, for the developer of {self.model or 'this model'}."
+
+    def units(self) -> tuple[Unit, ...]:
+        """Words and unscored gaps in order; their texts join to the user's text, field by field."""
+        pieces: dict[int, list[int]] = {}
+        for token, unit in enumerate(self.tokens.units):
+            if unit is not None:
+                pieces.setdefault(unit, []).append(token)
+        join = GROUPINGS[self.grouping]
+        return tuple(
+            Unit(self.tokens.text(part), *part, join(self.scores[pieces[i]]) if i in pieces else None)
+            for i, part in enumerate(self.tokens.parts)
+        )
+
+    def words(self) -> tuple[Unit, ...]:
+        """The scored units, in order of the text."""
+        return tuple(unit for unit in self.units() if unit.score is not None)
+
+    def top(self, k: int = 5) -> tuple[Unit, ...]:
+        """The k words of largest magnitude, largest first; ties in order of the text."""
+        return tuple(sorted(self.words(), key=lambda unit: -abs(unit.score or 0.0))[:k])
+
+    def special(self) -> tuple[tuple[str, float], ...]:
+        """The special tokens with their scores; with the words they make the total."""
+        spelled = zip(self.tokens.pieces, self.tokens.spans, self.scores, strict=True)
+        return tuple((piece, float(score)) for piece, span, score in spelled if span is None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values; `saliently.load_explanation` reads it back."""
+        from saliently.view.record import to_dict
+
+        return to_dict(self)
+
+    def show(self, width: int | None = None) -> None:
+        """Print a picture to the terminal, in colour where it has colour."""
+        from saliently.view.text import show
+
+        show(self, width)
+
+    def save(self, path: str | Path) -> None:
+        """Write `.html` (one file, no network), `.json`, `.jsonl`, `.png` or `.svg`, by the ending of the name.
+
+        Raises:
+            RecipeError: any other ending.
+            MissingExtraError: `.png` or `.svg` without matplotlib.
+        """
+        from saliently.view.files import save
+
+        save(self, path)
+
+    def _repr_html_(self) -> str:
+        from saliently.view.page import fragment
+
+        return fragment(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several methods on one text and one target.
+
+    Attributes:
+        explanations: (M,) one a method.
+        agreement: (M, M) Kendall's tau-b of the words' magnitudes, NaN where a method ranks nothing.
+    """
+
+    explanations: tuple[Explanation, ...]
+    agreement: NDArray[np.float64]
+
+    def show(self, width: int | None = None) -> None:
+        """Print the methods side by side."""
+        from saliently.view.text import show_comparison
+
+        show_comparison(self, width)
+
+    def save(self, path: str | Path) -> None:
+        """Write `.html` or `.json`, by the ending of the name."""
+        from saliently.view.files import save_comparison
+
+        save_comparison(self, path)
+
+    def _repr_html_(self) -> str:
+        from saliently.view.page import comparison_fragment
+
+        return comparison_fragment(self)
+
+
+def join_notes(*notes: Sequence[str]) -> tuple[str, ...]:
+    """Several lists of notes as one, each sentence once, in order."""
+    return tuple(dict.fromkeys(sentence for some in notes for sentence in some))

@@ -1,0 +1,149 @@
+"""Parts as HTML elements."""
+
+from __future__ import annotations
+
+from saliently.view.markup import Html, element, join, text
+from saliently.view.nodes import (
+    Bars,
+    Document,
+    Facts,
+    Head,
+    Items,
+    Mark,
+    Part,
+    Passage,
+    Sentence,
+    Strip,
+    Table,
+    Text,
+)
+from saliently.view.spell import flat
+
+_CUES = "A solid line under a word says that it raises, a dashed line that it lowers."
+
+
+def blocks(document: Document, anchor: str) -> Html:
+    """The document from top to bottom; `anchor` tells its links from those of its neighbours on a page."""
+    return join(*(_block(part, f"{anchor}-{i}") for i, part in enumerate(document.parts)))
+
+
+def _block(part: Part, anchor: str) -> Html:
+    match part:
+        case Sentence():
+            shown = _sentence(part)
+        case Facts():
+            shown = _facts(part)
+        case Passage():
+            shown = _passage(part, anchor)
+        case Strip():
+            shown = _strip(part)
+        case Bars():
+            shown = _bars(part)
+        case Table():
+            shown = _table(part)
+        case Items():
+            shown = element("ul", {}, *(element("li", {}, text(said)) for said in part.sentences))
+    return shown
+
+
+def _sentence(part: Sentence) -> Html:
+    tag = {"question": "h2", "heading": "h3"}.get(part.role, "p")
+    said = [_inline(inline) for inline in part.inlines]
+    if part.role == "legend" and any(isinstance(inline, Mark) and inline.signed for inline in part.inlines):
+        said.append(text(f" {_CUES}"))
+    attributes = {"class": f"saliently-{part.role}", "dir": "auto"}
+    return element(tag, {**attributes, "role": "note"} if part.role == "alert" else attributes, *said)
+
+
+def _facts(part: Facts) -> Html:
+    rows = (join(element("dt", {}, text(name)), element("dd", {}, _own(what))) for name, what in part.rows)
+    return element("dl", {}, *rows)
+
+
+def _strip(part: Strip) -> Html:
+    items = (element("span", {}, _cell(mark), text(f" {written}")) for mark, written in part.items)
+    return element("p", {"class": "saliently-strip"}, text(part.name), *items)
+
+
+def _passage(part: Passage, anchor: str) -> Html:
+    name = element("p", {"class": "saliently-name"}, _own(part.name)) if part.name is not None else text("")
+    skip = element("a", {"class": "saliently-skip", "href": f"#{anchor}"}, text("Skip this text"))
+    shown = (_inline(inline) for inline in part.inlines)
+    # The language is not known, and it need not be that of the page.
+    attributes = {"class": "saliently-text", "data-field": part.field, "dir": "auto", "lang": ""}
+    return join(name, skip, element("div", attributes, *shown), element("span", {"id": anchor}))
+
+
+def _bars(part: Bars) -> Html:
+    rows = (
+        element(
+            "tr",
+            {},
+            element("th", {"scope": "row"}, _cell(mark), _which(which)),
+            element("td", {}, _bar(mark)),
+            element("td", {"class": "number"}, text(written)),
+        )
+        for mark, written, which in part.rows
+    )
+    caption = element("h3", {}, text(part.caption))
+    return join(caption, element("table", {"class": "bars"}, element("tbody", {}, *rows)))
+
+
+def _which(which: str) -> Html:
+    return element("span", {"class": "which"}, text(which)) if which else text("")
+
+
+def _bar(mark: Mark) -> Html:
+    """A bar from the middle to its side, or from the left edge where there is no sign."""
+    if mark.signed:
+        side = "left" if mark.share >= 0 else "right"
+        kind, style = "saliently-bar signed", f"{side}:50%;width:{50 * abs(mark.share):.1f}%"
+    else:
+        kind, style = "saliently-bar", f"left:0;width:{100 * abs(mark.share):.1f}%"
+    return element("span", {"class": kind}, element("i", {"class": _kind(mark), "style": style}))
+
+
+def _table(part: Table) -> Html:
+    heads = (element("th", {"class": "number", "scope": "col"}, *_head(head)) for head in part.heads)
+    top = element("tr", {}, element("th", {"scope": "col"}, text(part.corner)), *heads)
+    rows = (
+        element(
+            "tr",
+            {},
+            element("th", {"scope": "row"}, _own(flat(name))),
+            *(element("td", {"class": "number"}, _inline(mark)) for mark in marks),
+        )
+        for name, marks in part.rows
+    )
+    table = element("table", {}, element("thead", {}, top), element("tbody", {}, *rows))
+    return join(element("h3", {}, text(part.caption)), element("div", {"class": "saliently-scroll"}, table))
+
+
+def _head(head: Head) -> tuple[Html, ...]:
+    return _own(head.name), element("small", {}, text(head.under))
+
+
+def _cell(mark: Mark) -> Html:
+    """A word in a row of a table, where it must stay on its line and keep its direction to itself."""
+    return element("bdi", {}, _inline(Mark(flat(mark.text), mark.share, mark.signed, mark.title)))
+
+
+def _own(said: str) -> Html:
+    """Characters that the user chose, kept from turning the direction of what follows."""
+    return element("bdi", {}, text(said))
+
+
+def _inline(inline: Text | Mark) -> Html:
+    if isinstance(inline, Text):
+        return text(inline.text)
+    attributes = {"class": _kind(inline) + (" cue" if inline.level else "")}
+    attributes["style"] = f"--share:{abs(inline.share):.3f}"
+    if inline.title:
+        attributes |= {"tabindex": "0", "data-tip": inline.title}
+    return element("mark", attributes, text(inline.text))
+
+
+def _kind(mark: Mark) -> str:
+    if not mark.signed:
+        return "strength"
+    return "raises" if mark.share >= 0 else "lowers"

@@ -1,0 +1,255 @@
+"""Parts as lines of styled text. Rich measures, wraps and colours; nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from textwrap import wrap
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text as Styled
+
+from saliently.view.nodes import (
+    LEVELS,
+    Bars,
+    Document,
+    Facts,
+    Head,
+    Items,
+    Mark,
+    Part,
+    Passage,
+    Sentence,
+    Strip,
+    Table,
+    Text,
+)
+from saliently.view.palette import STRONG, hexadecimal
+from saliently.view.spell import flat, in_terminal, percent
+
+_RULER = Console(width=80, color_system=None, force_jupyter=False)  # wrapping asks for a console, whatever its width
+_ROLES = {
+    "question": "bold",
+    "alert": "bold",
+    "heading": "bold",
+    "legend": "dim",
+    "plain": "",
+    "small": "dim",
+}
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """The signs that are drawn around words and in bars."""
+
+    raises: str
+    lowers: str
+    strength: str
+    alert: str
+    bullet: str
+    ellipsis: str
+    axis: str
+    full: str
+    left_half: str
+    right_half: str
+
+    def fit(self, encoding: str) -> bool:
+        """Can this encoding write them all?"""
+        signs = "".join(astuple(self))
+        return signs.encode(encoding, "replace").decode(encoding, "replace") == signs
+
+    def sign(self, mark: Mark) -> str:
+        """One to three signs for a strong word, none for a weak one."""
+        one = self.strength if not mark.signed else self.raises if mark.share > 0 else self.lowers
+        return one * mark.level
+
+
+UNICODE = Glyphs("⁺", "⁻", "*", "▲", "·", "…", "│", "█", "▌", "▐")
+ASCII = Glyphs("+", "-", "*", "!", "-", "~", "|", "#", "", "")
+_PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", "·": "-", "…": "~", "∞": "inf"})
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is drawn on: so many columns, in this encoding, with these signs."""
+
+    width: int
+    encoding: str
+    glyphs: Glyphs
+
+    def lines(self, document: Document) -> Iterator[Styled]:
+        """The document, line by line; an empty line between parts, headings close to what they head."""
+        close = True
+        for part in document.parts:
+            if not close:
+                yield Styled()
+            yield from self._part(part)
+            close = isinstance(part, Sentence) and part.role == "heading"
+
+    def _part(self, part: Part) -> Iterator[Styled]:
+        match part:
+            case Sentence():
+                yield from self._sentence(part)
+            case Facts():
+                yield from self._facts(part)
+            case Passage():
+                yield from self._passage(part)
+            case Strip():
+                yield from self._strip(part)
+            case Bars():
+                yield from self._bars(part)
+            case Table():
+                yield from self._table(part)
+            case Items():
+                for said in part.sentences:
+                    yield from self._hanging(f"{self.glyphs.bullet} ", Styled(self._spelled(said)))
+
+    def _sentence(self, part: Sentence) -> Iterator[Styled]:
+        prose = Styled(style=_ROLES[part.role])
+        for inline in part.inlines:
+            prose.append_text(self._inline(inline))
+        if part.role == "alert":
+            yield from self._hanging(f"{self.glyphs.alert} ", prose, f"bold {hexadecimal(STRONG.lowers)}")
+            return
+        if part.role == "legend":
+            signs = [inline for inline in part.inlines if isinstance(inline, Mark)]
+            prose.append_text(Styled(self._key(signs)))
+        yield from self._wrapped(prose)
+
+    def _key(self, samples: list[Mark]) -> str:
+        if not samples:
+            return ""
+        ones = " or ".join(self.glyphs.sign(sample)[0] for sample in samples)
+        steps = ", ".join(percent(level) for level in LEVELS)
+        return f" One, two or three {ones}: from {steps} of it."
+
+    def _facts(self, part: Facts) -> Iterator[Styled]:
+        column = max(len(name) for name, _ in part.rows) + 2
+        for name, what in part.rows:
+            yield from self._hanging(name.ljust(column), Styled(self._spelled(what)), "dim")
+
+    def _passage(self, part: Passage) -> Iterator[Styled]:
+        if part.name is not None:
+            yield from self._wrapped(Styled(self._spelled(flat(part.name)), style="dim"))
+        text = Styled()
+        for inline in part.inlines:
+            text.append_text(self._inline(inline))
+        yield from self._hanging("  ", text if part.inlines else Styled("(empty)", style="dim"))
+
+    def _strip(self, part: Strip) -> Iterator[Styled]:
+        line = Styled(part.name, style="dim")
+        for mark, written in part.items:
+            # A token and its number stay on one line.
+            item = self._inline(mark).append(f" {self._spelled(written)}")
+            if line.cell_len + 3 + item.cell_len > self.width:
+                yield line
+                line = Styled(" ")
+            line = Styled.assemble(line, "  ", item)
+        yield line
+
+    def _bars(self, part: Bars) -> Iterator[Styled]:
+        yield from self._wrapped(Styled(part.caption, style="bold"))
+        numbers = [self._spelled(written) for _, written, _ in part.rows]
+        right = max(cell_len(written) for written in numbers)
+        words = [self._spelled(f"{flat(mark.text)} {which}".rstrip()) for mark, _, which in part.rows]
+        left = min(max(cell_len(word) for word in words), 24, max(4, (self.width - right) // 2))
+        signed = any(mark.signed for mark, _, _ in part.rows)
+        room = min(48, self.width - left - right - 4)
+        for word, written, (mark, _, _) in zip(words, numbers, part.rows, strict=True):
+            row = Styled(self._cell(word, left) + "  ")
+            row.append_text(self._bar(mark, room, signed))
+            yield row.append("  " + written.rjust(right))
+
+    def _bar(self, mark: Mark, room: int, signed: bool) -> Styled:
+        """Half a column is the smallest step; a bar for a negative share grows to the left of the axis."""
+        side = (room - 1) // 2 if signed else room
+        if side < 3:
+            return Styled(" " * max(0, room))
+        halves = round(abs(mark.share) * side * 2)
+        solid = self.glyphs.full * (halves // 2)
+        left = (self.glyphs.right_half if halves % 2 else "") + solid if mark.share < 0 else ""
+        right = solid + (self.glyphs.left_half if halves % 2 else "") if mark.share > 0 else ""
+        colour = self._colour(mark)
+        if not signed:
+            return Styled.assemble(((left or right).ljust(side), colour))
+        return Styled.assemble((left.rjust(side), colour), (self.glyphs.axis, "dim"), (right.ljust(side), colour))
+
+    def _table(self, part: Table) -> Iterator[Styled]:
+        yield from self._wrapped(Styled(self._spelled(part.caption), style="bold"))
+        longest = max([cell_len(self._spelled(flat(row[0]))) for row in part.rows] + [cell_len(part.corner), 1])
+        left = min(longest, 24, max(4, self.width // 3))
+        # "sensitivity", the longest quantity, fits.
+        widest = max([cell_len(mark.text) + 3 for _, marks in part.rows for mark in marks] + [14])
+        widest = min(widest, self.width - left - 2)
+        fit = max(1, (self.width - left) // (widest + 2))
+        for first in range(0, len(part.heads), fit):
+            if first:
+                yield Styled()
+            block = slice(first, first + fit)
+            yield from self._block(part, block, left, widest)
+
+    def _block(self, part: Table, block: slice, left: int, column: int) -> Iterator[Styled]:
+        """As many methods side by side as fit; a long name takes several lines of its column."""
+        heads = [self._head(head, column) for head in part.heads[block]]
+        tallest = max(map(len, heads))
+        for at in range(tallest):
+            row = Styled(self._cell(part.corner if at == tallest - 1 else "", left), style="dim")
+            for lines in heads:
+                missing = tallest - len(lines)
+                row.append(("" if at < missing else lines[at - missing]).rjust(column + 2))
+            row.rstrip()
+            yield row
+        for name, marks in part.rows:
+            row = Styled(self._cell(self._spelled(flat(name)), left))
+            for mark in marks[block]:
+                cell = self._inline(mark).append(" " * (3 - mark.level))
+                row.append(" " * (column + 2 - cell.cell_len)).append_text(cell)
+            row.rstrip()
+            yield row
+
+    def _head(self, head: Head, column: int) -> list[str]:
+        # The last three columns are kept for signs, so a head ends where the numbers end.
+        lines = [*wrap(self._spelled(flat(head.name)), column - 3), *wrap(head.under, column - 3)]
+        return [line + "   " for line in lines]
+
+    def _inline(self, inline: Text | Mark) -> Styled:
+        text = in_terminal(inline.text)
+        if isinstance(inline, Text):
+            return Styled(self._encoded(text))
+        # The signs stand at the word, not after the space or line end that may belong to it.
+        body = text.rstrip()
+        marked = self._encoded(body) + self.glyphs.sign(inline)
+        return Styled.assemble((marked, self._style(inline)), self._encoded(text[len(body) :]))
+
+    def _style(self, mark: Mark) -> str:
+        colour = self._colour(mark)
+        # A sample in a legend must look like what it stands for, so it is not as dim as the prose around it.
+        return "not dim " + ("", colour, f"bold {colour}", f"bold black on {colour}")[mark.level]
+
+    def _colour(self, mark: Mark) -> str:
+        return hexadecimal(STRONG.of(mark.share, mark.signed))
+
+    def _spelled(self, text: str) -> str:
+        return self._encoded(in_terminal(text))
+
+    def _encoded(self, text: str) -> str:
+        if self.glyphs is UNICODE:
+            return text
+        return text.translate(_PLAIN).encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+    def _cell(self, text: str, width: int) -> str:
+        """The text in exactly so many columns, cut where it is longer."""
+        if cell_len(text) <= width:
+            return text + " " * (width - cell_len(text))
+        return set_cell_size(set_cell_size(text, width - 1).rstrip(" ") + self.glyphs.ellipsis, width)
+
+    def _wrapped(self, text: Styled) -> Iterator[Styled]:
+        yield from self._hanging("", text)
+
+    def _hanging(self, label: str, text: Styled, style: str = "") -> Iterator[Styled]:
+        """Wrapped text behind a label; further lines are indented to stand under the first."""
+        for i, line in enumerate(text.wrap(_RULER, max(1, self.width - cell_len(label)), overflow="fold")):
+            line.rstrip()
+            before = label if i == 0 else " " * cell_len(label) if line else ""
+            yield Styled.assemble((before, style), line)

@@ -1,0 +1,93 @@
+"""What the commands print besides pictures: tables, lines of JSON, and how far they are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from signal import SIGINT, signal
+from typing import Any, NamedTuple
+
+
+class Progress(NamedTuple):
+    """Functions to call: `tick` with rows that were run, `show` with what prints the next result."""
+
+    tick: Callable[[int], None]
+    show: Callable[[Callable[[], None]], None]
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Progress]:
+    """A bar on standard error while the block runs, if that is a terminal. Leaves with code 130 on an interrupt."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+    )
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task, rows = bar.add_task("0 rows", total=total), 0
+
+        def tick(more: int) -> None:
+            nonlocal rows
+            rows += more
+            bar.update(task, description=f"{rows} rows")
+
+        def show(result: Callable[[], None]) -> None:
+            bar.stop()  # a bar must not stand between lines of output
+            with whole():
+                result()
+            bar.start()
+            bar.advance(task)
+
+        try:
+            yield Progress(tick, show)
+        except KeyboardInterrupt:
+            bar.stop()
+            sys.stderr.write("Interrupted; what was finished is printed above.\n")
+            sys.exit(130)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """An interrupt inside the block waits for its end, so that no line is cut; a second one does not wait."""
+    came: list[int] = []
+
+    def later(number: int, frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    before = signal(SIGINT, later)
+    try:
+        yield
+    finally:
+        signal(SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """One line; letters as they are, unless standard output can't write them all."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(record, ensure_ascii=not unicode, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as wide as the terminal; in a pipe nothing is cut."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names, box=box.SIMPLE_HEAD)
+    encoding = sys.stdout.encoding or "utf-8"
+    for row in rows:
+        table.add_row(*(Text(cell.encode(encoding, "backslashreplace").decode(encoding)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

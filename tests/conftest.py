@@ -1,0 +1,35 @@
+"""What all tests share: one thread, the data folder, and a strict rule about skipping."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data. A newcomer has none, so these tests skip; under CI a skip is a failure."""
+    folder = os.environ.get("SALIENTLY_DATA")
+    if not folder:
+        if os.environ.get("CI"):
+            pytest.fail("SALIENTLY_DATA is unset under CI, so tests that need real data would be skipped.")
+        pytest.skip("needs real data: set SALIENTLY_DATA")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def sentences(data: Path) -> list[str]:
+    """The sentences of the SST-2 test set."""
+    lines = (data / "sst2_tsv" / "test.tsv").read_text(encoding="utf-8").splitlines()
+    return [line.split("\t")[0] for line in lines]
+
+
+@pytest.fixture(scope="session")
+def shared_model(data: Path) -> Path:
+    """A real BERT fine-tuned on SST-2."""
+    return data.parent / "models" / "minilm-sst2"
