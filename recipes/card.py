@@ -18,7 +18,7 @@ _CARD = """# {name}
   people where there are any. {more}The checkpoint was chosen on SST-2 dev.
 - **Teacher**: a MiniLM (6 layers, 384 wide) fine-tuned on SST-2. Its weights are not in this folder, neither
   whole nor in part.
-- **Made by**: `python -m {recipe}`, seed {seed};
+- **Made by**: `python -m {recipe} --teacher FOLDER`, seed {seed};
   {settings}.
 - **Accuracy**: {accuracy:.4f} on SST-2 test ({right} of {total} sentences), {dev:.4f} on SST-2 dev, by
   `python -m recipes.evaluate` from the float16 files in this folder.

@@ -92,7 +92,8 @@ FIXED = (
 
 def reader(kind: str) -> TokenizerReader:
     tokenizer = tiny.TOKENIZERS[kind]()
-    return TokenizerReader.over(tokenizer.backend_tokenizer, tokenizer.all_special_tokens, None, False)
+    specials, unknown = tokenizer.all_special_tokens, tokenizer.unk_token_id
+    return TokenizerReader.over(tokenizer.backend_tokenizer, specials, None, False, unknown)
 
 
 READERS = {kind: reader(kind) for kind in tiny.TOKENIZERS}
@@ -120,6 +121,13 @@ def test_a_special_token_that_a_user_typed_is_text(kind: str, special: str) -> N
     assert f"{special} in the text was read as text" in tokens.notes[0]
     covered = {at for span in tokens.spans if span is not None for at in range(span.start, span.end)}
     assert covered >= set(range(5, 5 + len(special)))
+
+
+def test_a_typed_end_of_text_does_not_end_it() -> None:
+    """T5's classifier counts ends, and refuses a batch where their number differs."""
+    first, second = saliently.explain(tiny.t5(), ["good </s> film", "A gorgeous film."], "gradient-x-input")
+    assert [word.text for word in first.words()][-1] == "film"
+    assert len(first.special()) == len(second.special()) == 1
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])

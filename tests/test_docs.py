@@ -33,7 +33,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", ["methods.md", "cli.md"])
 def test_generated_pages_are_fresh(page: str) -> None:
-    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == generator().PAGES[page](), "run python docs/generate.py"  # type: ignore[attr-defined]
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == generator().PAGES[page](), (
+        "run python docs/generate.py"
+    )  # type: ignore[attr-defined]
 
 
 def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

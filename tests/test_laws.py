@@ -13,7 +13,13 @@ from tests import tiny
 
 TEXT = "A gorgeous, witty, seductive movie."
 KINDS = ["bert", "gpt2", "llama", "t5", "bilstm", "linear_bag"]
-ONE_ANSWER = ["gradient-x-input", "ig(blank='zero')", "ig(blank='zero', steps=1)", "occlusion(blank='zero')", "omission"]
+ONE_ANSWER = [
+    "gradient-x-input",
+    "ig(blank='zero')",
+    "ig(blank='zero', steps=1)",
+    "occlusion(blank='zero')",
+    "omission",
+]
 
 
 def words(function: object, vectors: list[list[float]]) -> Model:
@@ -94,7 +100,9 @@ def test_targets_are_what_they_say() -> None:
 
 @pytest.mark.parametrize("recipe", ["gradient", "gradient-x-input", "ig(blank='zero')", "occlusion(blank='zero')"])
 def test_a_word_that_can_t_matter_scores_0(recipe: str) -> None:
-    found = saliently.explain(words(lambda x: (x[:, 0] * x[:, 2]).sum(-1).tanh(), [[1.0, 2], [3, 4], [0.5, 1]]), "abc", recipe, "f")
+    found = saliently.explain(
+        words(lambda x: (x[:, 0] * x[:, 2]).sum(-1).tanh(), [[1.0, 2], [3, 4], [0.5, 1]]), "abc", recipe, "f"
+    )
     assert found.scores[1] == 0
     assert found.scores[[0, 2]].all()
 
@@ -117,7 +125,9 @@ def test_gradient_x_input_is_one_right_hand_step_of_integrated_gradients() -> No
     np.testing.assert_allclose(found.scores, (slope * (x - 0)).sum(-1)[0].detach(), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("recipe", "same"), [("gradient", True), ("gradient-x-input", True), ("gradient(norm='l1')", False)])
+@pytest.mark.parametrize(
+    ("recipe", "same"), [("gradient", True), ("gradient-x-input", True), ("gradient(norm='l1')", False)]
+)
 def test_rotating_the_embedding_space_changes_only_what_depends_on_the_basis(recipe: str, same: bool) -> None:
     torch.manual_seed(3)
     turn = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64)).Q
@@ -154,7 +164,9 @@ def test_moving_the_origin_moves_what_is_measured_from_it() -> None:
 
 
 def test_occlusion_of_words_that_stand_in_for_each_other_and_of_words_that_need_each_other() -> None:
-    either = saliently.explain(words(lambda x: x[..., 0].max(1).values, [[1.0], [1.0]]), "ab", "occlusion(blank='zero')", "f")
+    either = saliently.explain(
+        words(lambda x: x[..., 0].max(1).values, [[1.0], [1.0]]), "ab", "occlusion(blank='zero')", "f"
+    )
     np.testing.assert_allclose(either.scores, [0, 0])
     assert either.checks.residual == pytest.approx(-1)
     both = saliently.explain(words(lambda x: x[..., 0].prod(1), [[1.0], [1.0]]), "ab", "occlusion(blank='zero')", "f")

@@ -16,7 +16,12 @@ from saliently.runner import Runner
 from saliently.types import Target
 from tests import tiny
 
-TEXTS = ["A gorgeous, witty, seductive movie.", "bad", "The acting, the music and the light are wonderful.", "so good"] * 5
+TEXTS = [
+    "A gorgeous, witty, seductive movie.",
+    "bad",
+    "The acting, the music and the light are wonderful.",
+    "so good",
+] * 5
 
 
 def spied(model: Model, seen: list[tuple[int, int]], limit: int | None = None, error: Exception | None = None) -> Model:

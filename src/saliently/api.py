@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import overload
 
@@ -23,6 +24,7 @@ from saliently.runner import Runner
 from saliently.types import Comparison, Explanation, Target, Tokens, join_notes
 
 __all__ = ["Options", "compare", "explain", "load", "stream", "wrap"]
+
 
 @overload
 def explain(
@@ -103,7 +105,9 @@ def stream(
     targets.check(wanted, asked.labels)
     for chunk in chunks(asked, texts, chosen.rows, options):
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
-        results = dict(zip(good, _explain(asked, list(good.values()), chosen, wanted, options), strict=True)) if good else {}
+        results = (
+            dict(zip(good, _explain(asked, list(good.values()), chosen, wanted, options), strict=True)) if good else {}
+        )
         for at, tokens in chunk.items():
             yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
 
@@ -178,15 +182,15 @@ def _check_numbers(runner: Runner, i: int, method: Method, answer: Scores) -> No
     """Raise NumberError where the model or the method left the finite numbers."""
     pinned, value = runner.pinned[i], runner.plain[i]
     assert pinned is not None
-    if not torch.isfinite(torch.tensor(value)):
+    if not isfinite(value):
         raise NumberError(
-            f"{pinned.describe().capitalize()} was asked of {runner.model.name}; the model gives {value} for this text. "
+            f"{pinned.describe().capitalize()} was asked of {runner.model.name}; the model gives {value} here. "
             "Look for NaN or infinite weights, or compute in a wider dtype."
         )
-    if not bool(torch.isfinite(answer.values).all()) or (answer.nothing is not None and not torch.isfinite(torch.tensor(answer.nothing))):
+    if not (bool(torch.isfinite(answer.values).all()) and isfinite(answer.nothing or 0.0)):
         raise NumberError(
-            f"{method!r} was asked for; some of its scores are NaN or infinite though the model's answer {value:.4g} is "
-            "not. Compute in a wider dtype, or choose another blank: one that deletes every token leaves no input."
+            f"{method!r} was asked for; some of its scores are NaN or infinite, though the model's answer {value:.4g} "
+            "is not. Compute in a wider dtype, or choose another blank: one that deletes every token leaves no input."
         )
 
 

@@ -1,4 +1,4 @@
-"""Texts read a chunk at a time: enough to fill batches with rows of one length, few enough that an interrupt loses little."""
+"""Texts read a chunk at a time: enough to fill batches with rows of one length, few enough that little is lost."""
 
 from __future__ import annotations
 

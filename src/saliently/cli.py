@@ -51,7 +51,9 @@ _COMPARED = ("gradient", "gradient-x-input", "integrated-gradients", "occlusion"
 
 @app.command()
 def explain(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, standard input is read.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts, behind -- if one starts with a dash; else stdin is read.")
+    ] = None,
     *,
     model: ModelOption = "default",
     method: Annotated[str, typer.Option("--method", help="A recipe; see: saliently methods.")] = "integrated-gradients",
@@ -174,7 +176,15 @@ def importance(
     else:
         print_table(
             (of, "times", "relative", "drop (nats)", "standard error"),
-            [(row.item, str(row.times), *(f"{x:+.3g}" for x in row[2:4]), f"{row.error:.2g}") for row in rows],
+            [
+                (
+                    row.item,
+                    str(row.times),
+                    *(f"{x:+.3g}" for x in row[2:4]),
+                    f"{row.error:.2g}" if row.times > 1 else "-",
+                )
+                for row in rows
+            ],
         )
     if found.failures:
         raise typer.Exit(2)

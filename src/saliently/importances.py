@@ -161,8 +161,8 @@ def _drops(value: float, names: Sequence[str], without: Tensor) -> list[tuple[st
     drops = (value - without).numpy()
     if not (np.isfinite(drops).all() and value):
         return NumberError(
-            f"A log-likelihood other than 0 was to be compared; the model gives {value} and changes of {drops.min()} to "
-            f"{drops.max()}. Look for NaN weights, or compute in a wider dtype."
+            f"A log-likelihood other than 0 was to be compared; the model gives {value} and changes of "
+            f"{drops.min()} to {drops.max()}. Look for NaN weights, or compute in a wider dtype."
         )
     return [(name, float(drop / abs(value)), float(drop)) for name, drop in zip(names, drops, strict=True)]
 

@@ -104,7 +104,9 @@ def parse(recipe: str | Method) -> Method:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise RecipeError(f"Parameter {key!r} was given to {name}; {takes}.{did_you_mean(key, known)}")
         if not _fits(value, hints[key]):
-            raise RecipeError(f"{name} was asked for with {key}={value!r}; a value of type {_spell(hints[key])} fits there.")
+            raise RecipeError(
+                f"{name} was asked for with {key}={value!r}; a value of type {_spell(hints[key])} fits there."
+            )
     return method(**{**_PRESETS.get(name, {}), **given})
 
 

@@ -118,9 +118,7 @@ class Runner:
                 found[int(example)][int(row)] = value
         return found
 
-    def gradients(
-        self, blocks: Blocks, reduce: Callable[[Slope], Tensor], path: Path = Path()
-    ) -> Iterator[Reading]:
+    def gradients(self, blocks: Blocks, reduce: Callable[[Slope], Tensor], path: Path = Path()) -> Iterator[Reading]:
         """At each row, in no promised order, the explained number and `reduce` of its gradient.
 
         `reduce` turns a Slope into (P, L) or (P, L, D). Parts come in float64, whatever the model computes in, so that
@@ -164,7 +162,9 @@ class Runner:
                 self.pinned[example] = targets.pin(self.target, row_logits.detach(), self.model.labels)
         pins = [pin for e in pack.example if (pin := self.pinned[int(e)]) is not None]
         values = targets.evaluate(pins, logits)
-        for example, row, value in zip(map(int, pack.example), map(int, pack.row), values.detach().tolist(), strict=True):
+        for example, row, value in zip(
+            map(int, pack.example), map(int, pack.row), values.detach().tolist(), strict=True
+        ):
             if np.isnan(self.plain[example]) and path.jitter is None and bool((blocks[example][row] == 1).all()):
                 self.plain[example] = value
         return values

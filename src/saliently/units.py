@@ -18,9 +18,7 @@ _CLUSTER = regex.compile(r"\X")
 _WORD_EDGE = regex.compile(r"\b", flags=regex.WORD | regex.V1)
 
 
-def group(
-    fields: Mapping[str, str], ids: Sequence[int], pieces: Sequence[str], spans: Sequence[Span | None]
-) -> Tokens:
+def group(fields: Mapping[str, str], ids: Sequence[int], pieces: Sequence[str], spans: Sequence[Span | None]) -> Tokens:
     """Tokens with their words: every field's text is cut into parts whose concatenation is the text.
 
     `ids`, `pieces` and `spans` run over tokens; a span of None marks a special token, which is a piece of no word.

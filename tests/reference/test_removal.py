@@ -77,7 +77,7 @@ def test_occlusion_by_a_vector(blank: str) -> None:
 def test_importance_of_dimensions_and_words_is_the_mean_relative_drop() -> None:
     model, texts = tiny.linear_bag(torch.float64), ["good film", "bad film", "a good bad film"]
     table, weight, bias = (p.detach() for p in (model.embedding.weight, model.module.weight, model.module.bias))
-    ids = [[i for i in model.read({"text": text}, False).ids] for text in texts]
+    ids = [list(model.read({"text": text}, False).ids) for text in texts]
 
     def log_p(x: torch.Tensor, label: int) -> float:
         return float((x.sum(0) @ weight + bias).log_softmax(-1)[label])

@@ -24,7 +24,7 @@ class Scores:
 
 
 class Method(ABC):
-    """A saliency method. Subclasses are frozen dataclasses and final; `repr` is the recipe, `saliently.parse` undoes it.
+    """A saliency method. Subclasses are frozen dataclasses, final; `repr` is the recipe, `saliently.parse` undoes it.
 
     Attributes:
         name: as in the papers. quantity: what kind of number the scores are.

@@ -141,7 +141,7 @@ class SmoothGrad(Method):
                 f"smoothgrad was asked for with samples={self.samples}, noise={self.noise}; give at least one sample "
                 "and noise of 0 or more."
             )
-        self.inner  # a wrong inner recipe shall fail here, not after a model was loaded
+        _ = self.inner  # a wrong inner recipe shall fail here, not after a model was loaded
 
     @property
     def inner(self) -> OneGradient:

@@ -78,6 +78,7 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         tokenizer.all_special_tokens,
         _limit(module, tokenizer),
         "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in _takes(module),
+        tokenizer.unk_token_id,
     )
     # These heads find the last token by the padding id of the configuration; without one they refuse a second row.
     reads_last = config.model_type in _READS_LAST

@@ -123,7 +123,7 @@ def load_bilstm(folder: Path, dtype: torch.dtype, device: str | torch.device) ->
         return logits
 
     specials = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
-    reader = TokenizerReader.over(tokenizer, specials, None, segments=False)
+    reader = TokenizerReader.over(tokenizer, specials, None, False, tokenizer.token_to_id("<unk>"))
     return Model(
         name=str(folder),
         module=module,

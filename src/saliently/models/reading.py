@@ -23,21 +23,25 @@ class TokenizerReader:
         specials: spellings of special tokens. Typed by a user they are text and are read as such.
         limit: most tokens the model takes, or None.
         segments: does the model take segment ids?
+        unknown: the id of the token for unknown text, or None.
     """
 
     tokenizer: Tokenizer
     specials: tuple[str, ...] = ()
     limit: int | None = None
     segments: bool = False
+    unknown: int | None = None
 
     @staticmethod
-    def over(tokenizer: Tokenizer, specials: Sequence[str], limit: int | None, segments: bool) -> TokenizerReader:
+    def over(
+        tokenizer: Tokenizer, specials: Sequence[str], limit: int | None, segments: bool, unknown: int | None = None
+    ) -> TokenizerReader:
         """A reader with a copy of `tokenizer` that neither cuts nor pads, and takes typed special tokens for text."""
         copy = type(tokenizer).from_str(tokenizer.to_str())
         copy.no_truncation()
         copy.no_padding()
         copy.encode_special_tokens = True
-        return TokenizerReader(copy, tuple(specials), limit, segments)
+        return TokenizerReader(copy, tuple(specials), limit, segments, unknown)
 
     def __call__(self, fields: Mapping[str, str], truncate: bool) -> Tokens:
         """Tokens of the one field.
@@ -57,9 +61,21 @@ class TokenizerReader:
             for special, offsets in zip(kept.special_tokens_mask, kept.offsets, strict=True)
         ]
         check_some_token(text, spans)
-        tokens = group(fields, kept.ids, kept.tokens, spans)
+        tokens = group(fields, *self._only_words(kept), spans)
         kinds = tuple(kept.type_ids) if self.segments else ()
         return replace(tokens, kinds=kinds, truncated=truncated, notes=self._notes(text, truncated))
+
+    def _only_words(self, found: Encoding) -> tuple[list[int], list[str]]:
+        """Ids and spellings, where text never has the id of a special token.
+
+        Some vocabularies (Unigram) hold the spellings of special tokens as pieces, which would end the text early.
+        """
+        ids, pieces = list(found.ids), list(found.tokens)
+        controls = {self.tokenizer.token_to_id(special) for special in self.specials}
+        for at, special in enumerate(found.special_tokens_mask):
+            if not special and ids[at] in controls and self.unknown is not None:
+                ids[at], pieces[at] = self.unknown, self.tokenizer.id_to_token(self.unknown) or pieces[at]
+        return ids, pieces
 
     def _cut(self, text: str, limit: int) -> Encoding:
         copy = type(self.tokenizer).from_str(self.tokenizer.to_str())

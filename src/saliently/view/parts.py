@@ -130,9 +130,7 @@ def _legend(explanation: Explanation, ink: Ink) -> Sentence:
 
 def _reading(explanation: Explanation) -> tuple[Sentence, ...]:
     """What a reader should know about the text before reading it."""
-    cut = explanation.tokens.truncated
-    short = (f"The text was cut: the model read {cut[1]} of {cut[0]} tokens.",) if cut else ()
-    return tuple(sentence(said) for said in (*short, *explanation.tokens.notes))
+    return tuple(sentence(said) for said in explanation.tokens.notes)
 
 
 def _passages(explanation: Explanation, ink: Ink) -> tuple[Passage, ...]:
@@ -171,5 +169,6 @@ def _checks(explanation: Explanation) -> tuple[str, ...]:
     checks = explanation.checks
     rows = ((checks.forward_rows, "forward only"), (checks.gradient_rows, "forward and backward"))
     spent = ", ".join(f"{count} input{'s' if count > 1 else ''} {how}" for count, how in rows if count)
-    said = checks.sentences() or ("This method has no check of its own.",)
+    above = explanation.tokens.notes
+    said = tuple(each for each in checks.sentences() if each not in above) or ("This method has no check of its own.",)
     return (*said, f"Cost: {spent}.") if spent else said
