@@ -101,7 +101,7 @@ film,                    ▐████│                         −0.400
 A                             │█                        +0.100
 
 Checks
-· The scores sum to 2.5 of 2.502: a gap of 0.10% after 15 steps.
+· The scores sum to 2.5 of 2.502: a gap of 0.10% after 15 gradients.
 · Cost: 15 inputs forward and backward.
 
 toy · saliently 0.1.0

@@ -179,7 +179,7 @@ class Checks:
         if self.gap is not None and not said:
             said.append(
                 f"The scores sum to {self.total:.4g} of {self.change:.4g}: a gap of {self.gap:.2%}"
-                + (f" after {self.nodes} steps." if self.nodes else ".")
+                + (f" after {self.nodes} gradients." if self.nodes else ".")
             )
         if self.residual is not None:
             said.append(
