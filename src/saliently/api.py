@@ -72,7 +72,8 @@ def explain(
         InputError, RecipeError, ModelError, NumberError: with one text.
         SomeFailed: some of several texts failed; holds what was finished.
     """
-    single = isinstance(text, (str, Mapping))
+    # What is no list at all is taken for one text, and refused as such.
+    single = isinstance(text, (str, bytes, Mapping)) or not isinstance(text, Iterable)
     texts: Sequence[Text] = [text] if single else text  # type: ignore[list-item, assignment]
     found = dict(stream(model, texts, method, target, against=against, options=options))
     failures = {i: result for i, result in sorted(found.items()) if isinstance(result, SaliencyError)}

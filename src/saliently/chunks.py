@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from saliently.errors import ModelError, SaliencyError
+from saliently.errors import InputError, ModelError, SaliencyError
 from saliently.models.base import Model
 from saliently.types import Tokens
 
@@ -41,7 +41,7 @@ def chunks(
     work = 0
     for at, text in enumerate(texts):
         try:
-            tokens = model.read({"text": text} if isinstance(text, str) else dict(text), options.truncate)
+            tokens = model.read(_fields(text), options.truncate)
             _check_ids(model, tokens)
             chunk[at] = tokens
             work += len(tokens.ids) * rows(len(tokens.ids))
@@ -52,6 +52,18 @@ def chunks(
             chunk, work = {}, 0
     if chunk:
         yield chunk
+
+
+def _fields(text: Text) -> dict[str, str]:
+    """An input by field name; a text alone is the field `text`."""
+    if isinstance(text, Mapping):
+        return dict(text)
+    if isinstance(text, str):
+        return {"text": text}
+    raise InputError(
+        f"A text was asked for, or a mapping of fields to texts; found "
+        f"{type(text).__name__} {text!r:.40}. Give a string."
+    )
 
 
 def _check_ids(model: Model, tokens: Tokens) -> None:

@@ -88,7 +88,7 @@ def parse(recipe: str | Method) -> Method:
         RecipeError: no such method or parameter, or a value that does not fit.
     """
     if not isinstance(recipe, str):
-        return recipe
+        return _method(recipe)
     name, given = _split(recipe)
     if name not in _BY_NAME:
         raise RecipeError(
@@ -108,6 +108,14 @@ def parse(recipe: str | Method) -> Method:
                 f"{name} was asked for with {key}={value!r}; a value of type {_spell(hints[key])} fits there."
             )
     return method(**{**_PRESETS.get(name, {}), **given})
+
+
+def _method(given: object) -> Method:
+    from saliently.methods.base import Method
+
+    if not isinstance(given, Method):
+        raise RecipeError(f"A recipe or a method was asked for; found {given!r:.60}. Give a name such as 'occlusion'.")
+    return given
 
 
 def with_blank(method: Method, blank: str) -> Method:

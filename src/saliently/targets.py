@@ -6,6 +6,8 @@ R rows, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -20,9 +22,10 @@ def find_label(asked: str | int, labels: Sequence[str]) -> int:
     Raises:
         RecipeError: there is no such label.
     """
-    if isinstance(asked, int):
-        if 0 <= asked < len(labels):
-            return asked
+    if not isinstance(asked, str):
+        # Also the whole numbers of numpy and torch; True is no label.
+        if isinstance(asked, SupportsIndex) and not isinstance(asked, bool) and 0 <= index(asked) < len(labels):
+            return index(asked)
     elif asked in labels:
         return list(labels).index(asked)
     else:
