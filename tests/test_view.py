@@ -77,8 +77,8 @@ FILM = explain("A good film, never dull", [0.1, 2.0, -0.4, 0.9, -1.0])
 
 GOLDEN_80 = """\
 How much did each word add to the logit of GOOD, against the same text with
-words taken away (blank: zero)? Measured by toy(blank='zero'), for the developer
-of toy.
+words taken away (blank: zero)? Measured by toy(blank='zero'), to tell
+developers what toy relies on.
 
 target  the logit of GOOD, the class that the model predicts
 value   3.00; with every word blanked (zero) 0.500
@@ -110,8 +110,8 @@ toy · saliently 0.1.0
 GOLDEN_40_OF_FAILED_SENSITIVITY = """\
 How fast does the logit of GOOD change
 when a word's embedding moves a little?
-Measured by toy(blank='zero'), for the
-developer of toy.
+Measured by toy(blank='zero'), to tell
+developers what toy relies on.
 
 ▲ Check failed. The scores sum to 2.5,
   the change to be explained is 3.5: a

@@ -238,7 +238,7 @@ class Explanation:
             "selection": f"Which words were kept as enough for {what}?",
             "interaction": f"How much do pairs of words add together to {what}?",
         }[self.quantity]
-        return f"{asked} Measured by {self.method}, for the developer of {self.model or 'this model'}."
+        return f"{asked} Measured by {self.method}, to tell developers what {self.model or 'the model'} relies on."
 
     def units(self) -> tuple[Unit, ...]:
         """Words and unscored gaps in order; their texts join to the user's text, field by field."""
