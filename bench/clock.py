@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from statistics import median
+from sys import stderr
 from time import perf_counter
 
 
@@ -14,6 +15,7 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
         for name, run in runs.items():
             start = perf_counter()
             run()
+            print(f"round {turn} of {rounds}: {name}", file=stderr, flush=True)
             if turn:
                 seconds[name].append(perf_counter() - start)
     return seconds
