@@ -59,7 +59,7 @@ METHODS = (
         "integrated-gradients",
         "saliently.methods.path:IntegratedGradients",
         "saliency",
-        "5, 15, 45, ... backward, as the gap asks",
+        "9 backward or more, as the gap asks",
         "to a tolerance, reported",
         "Sundararajan et al. 2017",
         ("ig",),
