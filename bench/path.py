@@ -19,6 +19,7 @@ from rich.table import Table
 import saliently
 from saliently import erase
 from saliently.models.base import Model
+from saliently.packing import Budget
 from saliently.runner import Path as Line
 from saliently.runner import Runner, Slope
 from saliently.types import Explanation, Target
@@ -79,7 +80,7 @@ def main() -> None:
 def _try(model: Model, truth: list[Explanation], blank: str, rule: Rule, n: int) -> list[str]:
     """Share of texts over 1 %, and the median distance from the truth, for one rule with n gradients."""
     nodes, weights = rule(n)
-    runner = Runner(model, [e.tokens for e in truth], Target(), saliently.Options().budget)
+    runner = Runner(model, [e.tokens for e in truth], Target(), Budget(saliently.Options().budget))
     sums = [np.zeros(len(e.tokens.ids)) for e in truth]
     with model.resting():
         runner.values(runner.everything())

@@ -98,9 +98,27 @@ def test_the_budget_halves_when_memory_runs_out(recipe: str, error: Exception) -
 
 
 def test_a_single_row_that_does_not_fit_is_one_clear_error() -> None:
-    model = spied(tiny.bert(), [], 3, MemoryError())
-    with pytest.raises(saliently.ModelError, match=r"One row of \d+ tokens"), pytest.warns(saliently.SaliencyWarning):
-        saliently.explain(model, TEXTS, "gradient")
+    with pytest.raises(saliently.ModelError, match=r"One row of \d+ tokens"):
+        saliently.explain(spied(tiny.bert(), [], 3, MemoryError()), TEXTS[0], "gradient")
+
+
+def test_one_text_that_does_not_fit_loses_nothing_of_the_others() -> None:
+    long = " ".join(TEXTS)
+    texts = [*TEXTS, long, *TEXTS]
+    model = spied(tiny.bert(), [], 100, MemoryError())
+    with pytest.raises(saliently.SomeFailed) as caught, pytest.warns(saliently.SaliencyWarning):
+        saliently.explain(model, texts, "gradient")
+    assert list(caught.value.failures) == [len(TEXTS)]
+    assert "One row of" in str(caught.value.failures[len(TEXTS)])
+    assert len(caught.value.finished) == 2 * len(TEXTS)
+
+
+def test_the_budget_stays_halved_for_later_chunks() -> None:
+    seen: list[tuple[int, int]] = []
+    model = spied(tiny.bert(), seen, 100, MemoryError())
+    with pytest.warns(saliently.SaliencyWarning) as told:
+        saliently.explain(model, TEXTS * 40, "gradient", options=saliently.Options(budget=800))
+    assert len(told) == 3  # 800, 400, 200, then never over 100 again
 
 
 def test_other_errors_of_the_model_pass_through() -> None:
@@ -112,12 +130,12 @@ def test_other_errors_of_the_model_pass_through() -> None:
 def test_a_batch_holds_the_ids_that_were_kept(side: str) -> None:
     model = dataclasses.replace(tiny.gpt2(), sides=(side,))
     tokens = [model.read({"text": text}, False) for text in ("so good", "bad movie scene")]
-    runner = Runner(model, tokens, Target(), 1000)
+    runner = Runner(model, tokens, Target(), packing.Budget(1000))
     keep = torch.ones(2, len(tokens[1].ids))
     keep[1, 1] = 0
     blocks = {0: torch.ones(1, len(tokens[0].ids)), 1: keep}
     shelf = packing.Shelf.fill(tokens, model)
-    (pack,) = packing.cut(packing.lengths(blocks, delete=True), runner.budget, model)
+    (pack,) = packing.cut(packing.lengths(blocks, delete=True), runner.budget.tokens, model)
     places = shelf.places(pack, blocks, delete=True)
     batch = shelf.batch(pack, places, model.device)
     expected = [list(tokens[e].ids) for e in (0, 1, 1)]

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import saliently
 from saliently.models.loading import SHIPPED, shipped_names
+from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.types import Target
 
@@ -47,7 +48,7 @@ def test_they_are_as_good_as_their_cards_say(name: str, least: float, data: Path
     lines = (data / "sst2_tsv" / "test.tsv").read_text(encoding="utf-8").splitlines()
     model = saliently.load(name)
     inputs = [model.read({"text": line.split("\t")[0]}, False) for line in lines]
-    runner = Runner(model, inputs, Target(), 4096)
+    runner = Runner(model, inputs, Target(), Budget(4096))
     with model.resting():
         runner.values(runner.everything())
     right = [

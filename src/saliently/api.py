@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from math import isfinite
@@ -20,6 +20,7 @@ from saliently.metrics.agreement import agreement
 from saliently.models.base import Model
 from saliently.models.loading import load, wrap
 from saliently.names import parse
+from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.types import Comparison, Explanation, Target, Tokens, join_notes
 
@@ -104,11 +105,10 @@ def stream(
     wanted = target if isinstance(target, Target) else Target(target)
     wanted = wanted if against is None else replace(wanted, against=against)
     targets.check(wanted, asked.labels)
+    job = _Job(asked, chosen, wanted, Budget(options.budget), options.tick)
     for chunk in chunks(asked, texts, chosen.rows, options):
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
-        results = (
-            dict(zip(good, _explain(asked, list(good.values()), chosen, wanted, options), strict=True)) if good else {}
-        )
+        results = dict(zip(good, _explain(job, list(good.values())), strict=True)) if good else {}
         for at, tokens in chunk.items():
             yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
 
@@ -133,13 +133,29 @@ def compare(
     return Comparison(found, agreement(found))
 
 
-def _explain(
-    model: Model, inputs: list[Tokens], method: Method, target: Target, options: Options
-) -> list[Explanation | SaliencyError]:
-    """One chunk: all inputs together, each with its own result or error."""
-    runner = Runner(model, inputs, target, options.budget, options.tick)
-    with model.resting():
-        answers = method(runner)
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is asked of every text."""
+
+    model: Model
+    method: Method
+    target: Target
+    budget: Budget
+    tick: Callable[[int], None]
+
+
+def _explain(job: _Job, inputs: list[Tokens]) -> list[Explanation | SaliencyError]:
+    """One chunk: all inputs together, each with its own result or error.
+
+    An error in the middle may be due to one of them (too long for the memory, say), so both halves are tried again.
+    """
+    runner, method = Runner(job.model, inputs, job.target, job.budget, job.tick), job.method
+    try:
+        with job.model.resting():
+            answers = method(runner)
+    except SaliencyError as error:
+        half = len(inputs) // 2
+        return [*_explain(job, inputs[:half]), *_explain(job, inputs[half:])] if half else [error]
     return [_finish(runner, i, method, answer) for i, answer in enumerate(answers)]
 
 

@@ -60,14 +60,14 @@ def blank_vector(model: Model, blank: str) -> Tensor:
 
 
 def mean_vector(model: Model) -> Tensor:
-    """(D,) mean word vector over the vocabulary, through the embedding itself, since some scale what they look up."""
+    """(D,) mean word vector over the vocabulary."""
     size = vocabulary_size(model)
     if size is None:
         raise RecipeError(
             f"Blank 'mean' was asked for; {model.name} embeds with {type(model.embedding).__name__}, whose vocabulary "
             "can't be listed. Choose 'zero' or 'delete'."
         )
-    table = model.embed(torch.arange(size, device=model.device))
+    table = _table(model, size)
     return table.double().mean(0).to(table.dtype)
 
 
@@ -113,4 +113,11 @@ def spread(model: Model) -> float:
             f"Noise in units of the embedding table was asked for; {model.name} embeds with "
             f"{type(model.embedding).__name__}, whose vocabulary can't be listed. Use a method without noise."
         )
-    return float(model.embed(torch.arange(size, device=model.device)).double().std())
+    return float(_table(model, size).double().std())
+
+
+def _table(model: Model, size: int) -> Tensor:
+    """(V, D) all word vectors, through the embedding itself, since some scale what they look up."""
+    if isinstance(model.embedding, torch.nn.Embedding) and model.embedding.max_norm is not None:
+        return model.embedding.weight.detach()  # looking up shortens the rows of the table for good
+    return model.embed(torch.arange(size, device=model.device))

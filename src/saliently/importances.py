@@ -6,8 +6,9 @@ Li, Monroe and Jurafsky 2016, "Understanding neural networks through representat
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from saliently.chunks import Options, Text, chunks
 from saliently.errors import InputError, NumberError, RecipeError, SaliencyError
 from saliently.models.base import Model
 from saliently.models.loading import load
+from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.types import Target, Tokens
 
@@ -60,7 +62,7 @@ class Importance:
 
 
 def importance(
-    model: Model | str,
+    model: Model | str | Path,
     texts: Iterable[Text],
     of: Literal["word", "dimension"] = "word",
     *,
@@ -83,12 +85,14 @@ def importance(
     Raises:
         RecipeError, ModelError: what is wrong for all. A text that can't be used is in `failures`, and does not count.
     """
-    asked = load(model) if isinstance(model, str) else model
+    asked = load(model) if isinstance(model, (str, Path)) else model
     if of not in ("word", "dimension"):
         raise RecipeError(f"Importance of {of!r} was asked for; there are 'word' and 'dimension'.")
     if of == "dimension" and blank != "zero":
         raise RecipeError(f"Dimensions with blank {blank!r} were asked for; a dimension is erased by 'zero'.")
     erase.check_blank(blank)
+    if labels is not None and isinstance(texts, Sized) and len(labels) != len(texts):
+        raise InputError(f"A label for each text was asked for; found {len(labels)} labels for {len(texts)} texts.")
     wanted = None if labels is None else [targets.find_label(label, asked.labels) for label in labels]
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     failures: dict[int, SaliencyError] = {}
@@ -109,7 +113,7 @@ def _erased(
 ) -> Iterator[tuple[int, list[tuple[str, float, float]] | SaliencyError]]:
     """(position, [(item, relative drop, drop in nats)]) for each text."""
     of, blank = how
-    width = len(erase.blank_vector(model, "zero"))
+    width, budget = len(erase.blank_vector(model, "zero")), Budget(options.budget)
     for chunk in chunks(model, texts, lambda tokens: width if of == "dimension" else tokens, options):
         good = {}
         for at, tokens in chunk.items():
@@ -121,9 +125,7 @@ def _erased(
                 good[at] = tokens
         for label in sorted({None if wanted is None else wanted[at] for at in good}, key=str):
             mine = [at for at in good if wanted is None or wanted[at] == label]
-            runner = Runner(
-                model, [good[at] for at in mine], Target(label, of="log-probability"), options.budget, options.tick
-            )
+            runner = Runner(model, [good[at] for at in mine], Target(label, of="log-probability"), budget, options.tick)
             with model.resting():
                 drops = _dimensions(runner, width) if of == "dimension" else _words(runner, blank)
             for at, items in zip(mine, drops, strict=True):
@@ -159,9 +161,14 @@ def _without(tokens: Tokens, away: Tensor) -> Tensor:
 
 def _drops(value: float, names: Sequence[str], without: Tensor) -> list[tuple[str, float, float]] | SaliencyError:
     drops = (value - without).numpy()
-    if not (np.isfinite(drops).all() and value):
+    if value == 0:
         return NumberError(
-            f"A log-likelihood other than 0 was to be compared; the model gives {value} and changes of "
+            "The change of a log-likelihood was to be set against its size; the model is so certain here that it is 0. "
+            "Leave this text out, or compute with dtype float64."
+        )
+    if not np.isfinite(drops).all():
+        return NumberError(
+            f"Log-likelihoods were to be compared; the model gives {value} and changes of "
             f"{drops.min()} to {drops.max()}. Look for NaN weights, or compute in a wider dtype."
         )
     return [(name, float(drop / abs(value)), float(drop)) for name, drop in zip(names, drops, strict=True)]

@@ -21,6 +21,13 @@ Blocks = Mapping[int, Tensor]
 """Example -> how much is kept, (R, T) or (R, T, D), one row each; R and T are that example's own."""
 
 
+@dataclass
+class Budget:
+    """Most padded tokens in a batch. It halves for good when memory runs out, so one is shared by all that runs."""
+
+    tokens: int
+
+
 @dataclass(frozen=True, eq=False)
 class Pack:
     """Rows that run together.

@@ -19,7 +19,7 @@ from torch import Tensor
 from saliently import erase, packing, targets
 from saliently.errors import ModelError, SaliencyWarning
 from saliently.models.base import Batch, Model
-from saliently.packing import Blocks, Pack
+from saliently.packing import Blocks, Budget, Pack
 from saliently.types import Pinned, Target, Tokens
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Runner:
         model, inputs: as given. pinned, plain: by example, the explained number and its value at the input; None until
             the first pass over the unchanged input, which any request makes if it must.
         forward_rows, gradient_rows: by example, rows run forward only, and forward and backward.
-        budget: most padded tokens in a batch; halves for good when memory runs out.
+        budget: most padded tokens in a batch; halved for good when memory runs out.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Runner:
         model: Model,
         inputs: list[Tokens],
         target: Target,
-        budget: int,
+        budget: Budget,
         tick: Callable[[int], None] = lambda rows: None,
     ) -> None:
         self.model, self.inputs, self.target, self.budget = model, inputs, target, budget
@@ -152,8 +152,15 @@ class Runner:
         with torch.enable_grad():
             x.requires_grad_()
             values = self._evaluate(pack, self.model.run(batch, x), blocks, path)
-            (grad,) = torch.autograd.grad(values.sum(), x)
-        return values.detach(), Slope(grad, x.detach(), word, blank)
+            found = torch.autograd.grad(values.sum(), x, allow_unused=True) if values.requires_grad else (None,)
+        if found[0] is None:
+            raise ModelError(
+                f"The gradient of the logits with respect to the word vectors was asked of {self.model.name}; its "
+                "forward pass cuts that link (no_grad, detach, or quantised weights). Use occlusion, which needs none."
+            )
+        # Sums over dimensions lose digits in half precision.
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return values.detach(), Slope(*(each.to(wide) for each in (found[0], x.detach(), word, blank)))
 
     def _evaluate(self, pack: Pack, logits: Tensor, blocks: Blocks, path: Path = Path()) -> Tensor:
         """(P,) the explained numbers; pins those whose unchanged input this is."""
@@ -180,12 +187,12 @@ class Runner:
         self, blocks: Blocks, delete: bool, one: Callable[[Pack], T], counts: list[int]
     ) -> Iterator[tuple[Pack, T]]:
         """What `one` gives for every pack; a pack that doesn't fit into memory is halved."""
-        for whole in packing.cut(packing.lengths(blocks, delete), self.budget, self.model):
+        for whole in packing.cut(packing.lengths(blocks, delete), self.budget.tokens, self.model):
             waiting = deque([whole])
             while waiting:
                 pack = waiting.popleft()
                 padded = len(pack) * int(pack.length.max())
-                if padded > self.budget and len(pack) > 1:
+                if padded > self.budget.tokens and len(pack) > 1:
                     waiting.extendleft(reversed(pack.halves()))
                     continue
                 result = _fitting(one, pack)
@@ -209,9 +216,9 @@ class Runner:
                 f"One row of {padded} tokens was to run through {self.model.name}; memory ran out. "
                 "Use a shorter text, a smaller dtype or a device with more memory."
             )
-        self.budget = max(1, min(self.budget, padded) // 2)
+        self.budget.tokens = max(1, min(self.budget.tokens, padded) // 2)
         warnings.warn(
-            f"Memory ran out at {padded} tokens a batch; going on with a budget of {self.budget}.",
+            f"Memory ran out at {padded} tokens a batch; going on with a budget of {self.budget.tokens}.",
             SaliencyWarning,
             stacklevel=2,
         )

@@ -76,7 +76,8 @@ def check_pinned(pinned: Pinned) -> None:
 
 def evaluate(pinned: Sequence[Pinned], logits: Tensor) -> Tensor:
     """(R,) the explained number of each row, from logits (R, C); differentiable."""
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    # A confident model's log-probability is lost in float32; Apple's GPUs have no wider type.
+    logits = logits.float() if logits.device.type == "mps" else logits.double()
     of, against = pinned[0].of, pinned[0].against
     index = torch.tensor([p.index for p in pinned], device=logits.device)[:, None]
     scores = logits if of == "logit" else logits.log_softmax(-1)

@@ -141,10 +141,10 @@ class Checks:
     Attributes:
         total: sum of all scores (saliency only), special tokens included.
         change: f(input) - f(nothing).
-        gap: |total - change| / |change|, for methods that promise completeness.
+        gap: |total - change| / |change|, for methods that promise completeness; for several blanks that of the worst.
         residual: total - change, for methods that don't (occlusion): what words do together, missed or counted twice.
         tolerance: the gap at which the method says it is good enough.
-        nodes: gradient evaluations along the path, for this input (and each blank).
+        nodes: gradient evaluations along the path, for this input; for several blanks the most for one.
         spread: for several blanks: mean over tokens of the standard deviation between them, over the mean |score|.
         forward_rows, gradient_rows: inputs (rows of a batch) run forward only, and forward and backward.
         ids: the token ids that the model saw for the unchanged input.
@@ -179,12 +179,13 @@ class Checks:
         if self.gap is not None and not said:
             said.append(
                 f"The scores sum to {self.total:.4g} of {self.change:.4g}: a gap of {self.gap:.2%}"
+                + (" for the worst blank" if self.spread is not None else "")
                 + (f" after {self.nodes} gradients." if self.nodes else ".")
             )
         if self.residual is not None:
             said.append(
                 f"The scores sum to {self.total:.4g}, the whole change is {self.change:.4g}: a residual of "
-                f"{self.residual:.4g} is due to words acting together."
+                f"{self.residual:.4g} is left, since what words do together is missed or counted twice."
             )
         if self.spread is not None:
             said.append(f"Between the blanks the scores spread by {self.spread:.0%} of their mean size.")

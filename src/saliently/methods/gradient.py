@@ -21,6 +21,9 @@ from saliently.packing import Blocks
 from saliently.runner import Path, Runner, Slope
 from saliently.types import Checks, Grouping, Quantity
 
+CANCELS = 5e-3
+"""Where sums over dimensions are smaller than this share of their terms' sizes, at every token, they say nothing."""
+
 Norm = Literal["l2", "l1", "squared-l2", "mean"]
 
 _NORMS = {
@@ -51,17 +54,17 @@ class OneGradient(Method):
 
     def remarks(self, mean: Tensor) -> tuple[str, ...]:
         """What a reader should know about this gradient."""
-        lost = mean.dim() == 2 and bool((mean.sum(-1).abs() <= 1e-4 * mean.abs().sum(-1)).all())
-        if not (lost and self.grouping == "mean"):
+        summed = self.quantity == "saliency" or self.grouping == "mean"
+        if not (summed and bool((mean.sum(-1).abs() <= CANCELS * mean.abs().sum(-1)).all())):
             return ()
         return (
-            "The gradients' mean over dimensions is 0 up to rounding, because the model normalises word vectors right "
-            "after the embedding: these scores are noise. Use norm='l2'.",
+            "The sum over dimensions cancels to nearly 0 for every token, as it must where a model normalises word "
+            "vectors right after the embedding: these scores are little but rounding. Use gradient(norm='l2').",
         )
 
     @abstractmethod
     def read(self, slope: Slope) -> Tensor:
-        """(P, L) or (P, L, D): what is averaged over points."""
+        """(P, L, D): what is averaged over points."""
 
     @abstractmethod
     def finish(self, mean: Tensor) -> Tensor:
@@ -105,17 +108,19 @@ class GradientXInput(OneGradient):
 
     Denil et al. 2015; Bastings and Filippova 2020, Eq. 3. Units of the target, signed. For a linear model each word's
     exact share of f(x) - f(0); else a first-order guess at it, which sums to nothing in particular. No word is taken
-    away; the comparison is with a zero vector, so that moving the origin of the embedding space changes the scores.
+    away; the comparison is with a zero vector, so that moving the origin of the embedding space changes the scores. A
+    model that normalises the bare word vectors (DeBERTa, ModernBERT) takes no notice of their length, so that their
+    product with the gradient is nearly 0 whatever they mean; a note in the checks says so.
     """
 
     name: ClassVar[str] = "gradient-x-input"
     quantity: ClassVar[Quantity] = "saliency"
 
     def read(self, slope: Slope) -> Tensor:
-        return (slope.grad * slope.x).sum(-1)
+        return slope.grad * slope.x
 
     def finish(self, mean: Tensor) -> Tensor:
-        return mean
+        return mean.sum(-1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -176,7 +181,7 @@ class SmoothGrad(Method):
             tokens = runner.inputs[example]
             key = repr((self.seed, row, tokens.ids)).encode()
             generator = torch.Generator().manual_seed(int.from_bytes(blake2b(key, digest_size=7).digest()))
-            noise = sigma * torch.randn(len(tokens.ids), width, generator=generator)
+            noise = sigma * torch.randn(len(tokens.ids), width, generator=generator, dtype=torch.float32)
             return noise * erase.words(tokens)[:, None]
 
         blocks = {i: row.expand(self.samples, -1) for i, row in runner.everything().items()}

@@ -105,12 +105,13 @@ class _Integral(NamedTuple):
         return error / change if change else float("inf") if error else 0.0
 
     def finer(self, tolerance: float, most: int) -> list[float]:
-        """Middles of the worst pieces; none if the gap is within tolerance, or that would be more than `most` nodes."""
+        """Middles of the worst pieces, up to `most` nodes in all; none if the gap is within tolerance."""
         nodes, _, lacks = self.pieces()
         worst, order = lacks.abs().sort(descending=True)
-        many = int((worst.cumsum(0) < SHARE * worst.sum()).sum()) + 1
-        middles = [float(nodes[k] + nodes[k + 1]) / 2 for k in order[:many]]
-        return middles if self.gap > tolerance and len(nodes) + len(middles) <= most else []
+        many = min(int((worst.cumsum(0) < SHARE * worst.sum()).sum()) + 1, most - len(nodes))
+        middles = {float(nodes[k] + nodes[k + 1]) / 2 for k in order[: max(0, many)]}
+        # At a jump of f the pieces shrink until floating point has nothing between their ends.
+        return sorted(middles - self.at.keys()) if self.gap > tolerance else []
 
 
 def _toward(slope: Slope) -> Tensor:

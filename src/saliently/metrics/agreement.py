@@ -20,4 +20,6 @@ def agreement(explanations: Sequence[Explanation]) -> NDArray[np.float64]:
     from scipy.stats import kendalltau
 
     sizes = [np.array([abs(unit.score or 0.0) for unit in each.words()]) for each in explanations]
+    if len(sizes[0]) < 2:
+        return np.full((len(sizes), len(sizes)), np.nan)
     return np.array([[kendalltau(ours, theirs).statistic for theirs in sizes] for ours in sizes], dtype=np.float64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Literal, Protocol
 
 import torch
@@ -76,11 +77,13 @@ class Model:
     blank_ids: Mapping[str, int] = field(default_factory=dict)
     sides: tuple[Side, ...] = ("right",)
     max_rows: int | None = None
+    lock: RLock = field(default_factory=RLock, repr=False)
 
     @property
     def device(self) -> torch.device:
         """Where ids and word vectors live."""
-        return next(self.embedding.parameters()).device
+        weight = next(self.embedding.parameters(), next(self.module.parameters(), None))
+        return torch.device("cpu") if weight is None else weight.device
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word vectors (..., D) of ids (...), outside the autograd graph. Position and segment vectors are not in."""
@@ -108,12 +111,14 @@ class Model:
     def resting(self) -> Iterator[None]:
         """Inside the block the module is in evaluation mode and its weights ask for no gradient; after it, as before.
 
-        Weight gradients are never needed here, and not keeping what they need saves memory and time.
+        Weight gradients are never needed here, and not keeping what they need saves memory and time. One thread at a
+        time: others wait.
         """
-        training = [(part, part.training) for part in self.module.modules()]
-        asking = [weight for weight in self.module.parameters() if weight.requires_grad]
         with ExitStack() as stack:
+            stack.enter_context(self.lock)
             stack.enter_context(torch.inference_mode(False))
+            training = [(part, part.training) for part in self.module.modules()]
+            asking = [weight for weight in self.module.parameters() if weight.requires_grad]
             if any(isinstance(part, nn.RNNBase) for part, _ in training) and self.device.type == "cuda":
                 # cuDNN refuses the backward pass of a recurrent net in evaluation mode.
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))

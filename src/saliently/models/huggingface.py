@@ -8,6 +8,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,13 +19,12 @@ from torch import Tensor, nn
 
 from saliently.errors import ModelError, SaliencyError
 from saliently.models.base import Batch, Model
+from saliently.models.padding import harmless_sides
 from saliently.models.reading import TokenizerReader
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Heads that read the last real token, so that padding may stand on either side once positions are explicit.
-_READS_LAST = {"gpt2", "gpt_neo", "gptj", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "mixtral"}
 _NO_LIMIT = 10**9
 
 
@@ -80,11 +80,10 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in _takes(module),
         tokenizer.unk_token_id,
     )
-    # These heads find the last token by the padding id of the configuration; without one they refuse a second row.
-    reads_last = config.model_type in _READS_LAST
-    pad = config.pad_token_id if reads_last or tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    # Decoders find the last token by the padding id of the configuration; without one they refuse a second row.
+    pad = tokenizer.pad_token_id if config.pad_token_id is None else config.pad_token_id
     blanks = {"mask": _known(tokenizer.mask_token_id, embedding), "pad": _known(pad, embedding)}
-    return Model(
+    model = Model(
         name=name,
         module=module,
         embedding=embedding,
@@ -92,9 +91,9 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         forward=_Forward(module, embedding),
         labels=tuple(config.id2label[i] for i in range(config.num_labels)),
         blank_ids={kind: token for kind, token in blanks.items() if token is not None},
-        sides=("right", "left") if reads_last else ("right",),
-        max_rows=1 if reads_last and blanks["pad"] is None else None,
+        max_rows=1 if _known(config.pad_token_id, embedding) is None else None,
     )
+    return replace(model, sides=harmless_sides(model))
 
 
 def _known(token: int | None, embedding: nn.Module) -> int | None:
@@ -110,7 +109,7 @@ class _Forward:
         self.module, self.takes, self.embedding = module, _takes(module), embedding
 
     def __call__(self, batch: Batch) -> Tensor:
-        given: dict[str, Tensor] = {"input_ids": batch.ids}
+        given: dict[str, Any] = {"input_ids": batch.ids, "return_dict": True}
         if "attention_mask" in self.takes:
             given["attention_mask"] = batch.mask
         if batch.kinds is not None:
@@ -193,7 +192,8 @@ def _limit(module: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
             # A table with a padding row counts positions from behind that row.
             limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
     limits.append(getattr(module.config, "max_position_embeddings", None) or _NO_LIMIT)
-    return least if (least := min(limits)) < _NO_LIMIT else None
+    # Models without a limit say -1, and tokenizers a number beyond all texts.
+    return least if (least := min(limit for limit in limits if limit > 0)) < _NO_LIMIT else None
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:

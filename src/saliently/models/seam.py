@@ -34,7 +34,9 @@ def embeddings_replaced(embedding: nn.Module, ids: Tensor, x: Tensor | None) -> 
         found = args[0] if args else next(iter(kwargs.values()))
         asked += 1
         if found.shape == ids.shape and torch.equal(found, ids):
-            return x.to(output.dtype)
+            return x.to(output.dtype, copy=True)  # some models go on to change it in place
+        if found.shape == ids.T.shape and torch.equal(found, ids.T):
+            return x.transpose(0, 1).to(output.dtype, copy=True)  # XLNet puts the tokens first
         if found.shape == ids.shape and torch.equal(found[:, 1:], ids[:, :-1]):
             return torch.cat([output[:, :1], x[:, :-1].to(output.dtype)], dim=1)
         raise ModelError(

@@ -1,0 +1,45 @@
+"""On which sides a model's rows can be padded: tried out, because what models say of it is not always so."""
+
+from __future__ import annotations
+
+import torch
+
+from saliently.models.base import Batch, Model, Side
+
+_PADS = 9
+_TEXT = "good or bad"
+
+
+def harmless_sides(model: Model) -> tuple[Side, ...]:
+    """The sides on which padding leaves the logits of a short text as they are, up to rounding.
+
+    Encoders that pool the first token bear it on the right only, XLNet on the left only, decoders on both. Models that
+    take no attention mask, or mix tokens without regard to it (FNet, Nystromformer, ConvBERT), bear it on neither, and
+    run only with rows of their own length.
+    """
+    try:
+        tokens = model.read({"text": _TEXT}, True)
+        ids = torch.tensor([tokens.ids], device=model.device)
+        kinds = torch.tensor([tokens.kinds], device=model.device) if tokens.kinds else None
+        alone = Batch(ids, torch.ones_like(ids), kinds, "right")
+        with model.resting(), torch.no_grad():
+            plain = model.run(alone).double()
+            near = torch.finfo(next(model.module.parameters()).dtype).eps ** 0.5 * max(1.0, float(plain.abs().max()))
+            sides: tuple[Side, ...] = ("right", "left")
+            return tuple(s for s in sides if bool((_padded(model, alone, s) - plain).abs().max() <= near))
+    except Exception:
+        # Padding nothing is always right. What is wrong with reading or running is told when a text is asked for.
+        return ()
+
+
+def _padded(model: Model, row: Batch, side: Side) -> torch.Tensor:
+    """Logits of a row with padding on one side."""
+    where = (0, _PADS) if side == "right" else (_PADS, 0)
+    pad = torch.nn.functional.pad
+    batch = Batch(
+        ids=pad(row.ids, where, value=model.blank_ids.get("pad", 0)),
+        mask=pad(row.mask, where),
+        kinds=None if row.kinds is None else pad(row.kinds, where),
+        side=side,
+    )
+    return model.run(batch).double()
