@@ -17,7 +17,7 @@ from tests import tiny
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from captum.attr import FeatureAblation, LayerGradientXActivation, LayerIntegratedGradients
+    from captum.attr import FeatureAblation, LayerGradientXActivation, LayerIntegratedGradients, Saliency
 
 STEPS = 20
 
@@ -41,8 +41,8 @@ def captum(recipe: str, module: nn.Module, explanation: saliently.Explanation, m
 
     if recipe == "gradient":
         x = layer(ids).detach().requires_grad_()
-        (grad,) = torch.autograd.grad(module(inputs_embeds=x).logits[0, label], x)
-        return grad.norm(dim=-1)[0].double().numpy()
+        slope = Saliency(lambda x: module(inputs_embeds=x).logits).attribute(x, target=label, abs=False)
+        return slope.norm(dim=-1)[0].double().numpy()
     if recipe == "gradient-x-input":
         scores = LayerGradientXActivation(forward, layer).attribute(ids, target=label).sum(-1)
     elif recipe.startswith("ig"):
