@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import tiny
+
 torch.set_num_threads(1)
 
 
@@ -33,3 +35,12 @@ def sentences(data: Path) -> list[str]:
 def shared_model(data: Path) -> Path:
     """A real BERT fine-tuned on SST-2."""
     return data.parent / "models" / "minilm-sst2"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny classifier in a folder."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny.bert_module().save_pretrained(folder)
+    tiny.wordpiece().save_pretrained(folder)
+    return str(folder)

@@ -20,15 +20,6 @@ ONE = {
 }
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny classifier in a folder."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.bert_module().save_pretrained(folder)
-    tiny.wordpiece().save_pretrained(folder)
-    return str(folder)
-
-
 def call(*words: str, stdin: str | bytes | None = None) -> Result:
     """The command within this process; an error raised on purpose is in `.exception`."""
     return CliRunner().invoke(app, words, input=stdin)

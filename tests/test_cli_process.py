@@ -10,24 +10,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 import saliently
 from saliently.cli import app
-from tests import tiny
 
 GOOD, OTHER = "A gorgeous, witty movie.", "The film is bad; naïve café 😀"
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny classifier in a folder."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.bert_module().save_pretrained(folder)
-    tiny.wordpiece().save_pretrained(folder)
-    return str(folder)
 
 
 def run(*words: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from saliently.checks import Checks
 from saliently.errors import InputError, NumberError, RecipeError
-from saliently.types import Checks, Comparison, Explanation, Pinned, Span
+from saliently.types import Comparison, Explanation, Pinned, Span
 from saliently.units import group
 from saliently.view.files import save, save_comparison
 from saliently.view.record import dumps, from_dict, load_explanation, load_explanations, to_dict

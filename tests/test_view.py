@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from saliently.checks import Checks
 from saliently.errors import MissingExtraError, RecipeError
-from saliently.types import Checks, Comparison, Explanation, Pinned, Span
+from saliently.types import Comparison, Explanation, Pinned, Span
 from saliently.units import group
 from saliently.view.chart import chart
 from saliently.view.files import save, write_whole

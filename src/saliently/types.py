@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from saliently.checks import Checks
 from saliently.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -132,64 +133,6 @@ class Pinned:
     def unit(self) -> str:
         """What one step of a score is: logit, nat or probability."""
         return {"logit": "logit", "probability": "probability", "log-probability": "nat"}[self.of]
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What speaks for or against a result; None where a check does not apply.
-
-    Attributes:
-        total: sum of all scores (saliency only), special tokens included.
-        change: f(input) - f(nothing).
-        gap: |total - change| / |change|, for methods that promise completeness; for several blanks that of the worst.
-        residual: total - change, for methods that don't (occlusion): what words do together, missed or counted twice.
-        tolerance: the gap at which the method says it is good enough.
-        nodes: gradient evaluations along the path, for this input; for several blanks the most for one.
-        spread: for several blanks: mean over tokens of the standard deviation between them, over the mean |score|.
-        forward_rows, gradient_rows: inputs (rows of a batch) run forward only, and forward and backward.
-        ids: the token ids that the model saw for the unchanged input.
-        notes: sentences for a reader.
-    """
-
-    total: float | None = None
-    change: float | None = None
-    gap: float | None = None
-    residual: float | None = None
-    tolerance: float | None = None
-    nodes: int | None = None
-    spread: float | None = None
-    forward_rows: int = 0
-    gradient_rows: int = 0
-    ids: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """One sentence for each check that failed; empty when all is well."""
-        if self.gap is None or self.tolerance is None or self.gap <= self.tolerance:
-            return ()
-        return (
-            f"The scores sum to {self.total:.4g}, the change to be explained is {self.change:.4g}: a gap of "
-            f"{self.gap:.1%}, over the tolerance of {self.tolerance:.1%}. Allow more steps, or read them as rough.",
-        )
-
-    def sentences(self) -> tuple[str, ...]:
-        """The checks in words, failures first."""
-        said = list(self.failed)
-        if self.gap is not None and not said:
-            said.append(
-                f"The scores sum to {self.total:.4g} of {self.change:.4g}: a gap of {self.gap:.2%}"
-                + (" for the worst blank" if self.spread is not None else "")
-                + (f" after {self.nodes} gradients." if self.nodes else ".")
-            )
-        if self.residual is not None:
-            said.append(
-                f"The scores sum to {self.total:.4g}, the whole change is {self.change:.4g}: a residual of "
-                f"{self.residual:.4g} is left, since what words do together is missed or counted twice."
-            )
-        if self.spread is not None:
-            said.append(f"Between the blanks the scores spread by {self.spread:.0%} of their mean size.")
-        return (*said, *self.notes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from saliently import erase
+from saliently.checks import Checks
 from saliently.models.base import Model
 from saliently.runner import Runner
-from saliently.types import Checks, Grouping, Quantity
+from saliently.types import Grouping, Quantity
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from saliently import erase
+from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
 from saliently.packing import Blocks
 from saliently.runner import Path, Runner, Slope
-from saliently.types import Checks, Grouping, Quantity
+from saliently.types import Grouping, Quantity
 
 CANCELS = 5e-3
 """Where sums over dimensions are smaller than this share of their terms' sizes, at every token, they say nothing."""

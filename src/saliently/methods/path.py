@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from saliently import erase
+from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
 from saliently.runner import Path, Runner, Slope
-from saliently.types import Checks, Quantity
+from saliently.types import Quantity
 
 FIRST = 8
 """Intervals that the path is cut into at first."""

@@ -9,8 +9,9 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 
+from saliently.checks import Checks
 from saliently.errors import InputError
-from saliently.types import Checks, Explanation, Grouping, Pinned, Quantity, Scale, Span, Tokens
+from saliently.types import Explanation, Grouping, Pinned, Quantity, Scale, Span, Tokens
 
 T = TypeVar("T")
 
