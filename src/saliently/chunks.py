@@ -14,7 +14,7 @@ from saliently.types import Tokens
 Text = str | Mapping[str, str]
 """One input: a text, or its fields by name."""
 
-_BATCHES_A_CHUNK = 8
+_BATCHES_A_CHUNK = 16
 _TEXTS_A_CHUNK = 256
 
 
