@@ -116,13 +116,15 @@ def test_words_that_play_one_part_score_the_same(recipe: str) -> None:
 
 
 def test_gradient_x_input_is_one_right_hand_step_of_integrated_gradients() -> None:
-    """IG with one step at the input itself, from a zero vector: gradient(x) * (x - 0), which is the definition."""
+    """One trapezoid step from zero is the mean of the right-hand step and the left-hand one, taken here at zero."""
     model = tiny.gpt2(torch.float64)  # no special tokens, so that every token moves
+    trapezoid = saliently.explain(model, TEXT, "ig(blank='zero', steps=1)")
+    x = model.embed(torch.tensor([trapezoid.tokens.ids]))
+    zero = torch.zeros_like(x).requires_grad_()
+    (slope,) = torch.autograd.grad(model.module(inputs_embeds=zero).logits[0, trapezoid.target.index], zero)
+    right = 2 * trapezoid.scores - (slope * x).sum(-1)[0].numpy()
     found = saliently.explain(model, TEXT, "gradient-x-input")
-    ids = torch.tensor([found.tokens.ids])
-    x = model.embed(ids).requires_grad_()
-    (slope,) = torch.autograd.grad(model.module(inputs_embeds=x).logits[0, found.target.index], x)
-    np.testing.assert_allclose(found.scores, (slope * (x - 0)).sum(-1)[0].detach(), rtol=1e-9)
+    np.testing.assert_allclose(found.scores, right, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(

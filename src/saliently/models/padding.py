@@ -23,8 +23,8 @@ def harmless_sides(model: Model) -> tuple[Side, ...]:
         kinds = torch.tensor([tokens.kinds], device=model.device) if tokens.kinds else None
         alone = Batch(ids, torch.ones_like(ids), kinds, "right")
         with model.resting(), torch.no_grad():
-            plain = model.run(alone).double()
-            near = torch.finfo(next(model.module.parameters()).dtype).eps ** 0.5 * max(1.0, float(plain.abs().max()))
+            plain = model.run(alone)
+            near = torch.finfo(plain.dtype).eps ** 0.5 * max(1.0, float(plain.abs().max()))
             sides: tuple[Side, ...] = ("right", "left")
             return tuple(s for s in sides if bool((_padded(model, alone, s) - plain).abs().max() <= near))
     except Exception:
@@ -42,4 +42,4 @@ def _padded(model: Model, row: Batch, side: Side) -> torch.Tensor:
         kinds=None if row.kinds is None else pad(row.kinds, where),
         side=side,
     )
-    return model.run(batch).double()
+    return model.run(batch)
