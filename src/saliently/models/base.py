@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import RLock
 from typing import Literal, Protocol
 
@@ -15,10 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from saliently.errors import ModelError
-from saliently.models.seam import embeddings_replaced
+from saliently.seam.places import Place, places
+from saliently.seam.watch import Attention, Watch, watched
+from saliently.seam.words import embeddings_replaced
 from saliently.types import Tokens
 
 Side = Literal["right", "left"]
+
+_SAMPLE = "good or bad"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +89,34 @@ class Model:
         """Where ids and word vectors live."""
         weight = next(self.embedding.parameters(), next(self.module.parameters(), None))
         return torch.device("cpu") if weight is None else weight.device
+
+    @cached_property
+    def attentions(self) -> tuple[Place, ...]:
+        """Where it pays attention, in the order of a forward pass; found by a pass over a short text.
+
+        Raises:
+            ModelError: a part of it can't be looked into.
+        """
+        found: list[Attention] = []
+        with self.resting(), torch.no_grad(), watched(Watch(found.append), self.module):
+            self.run(self.sample())
+        return places(found)
+
+    @cached_property
+    def causal(self) -> bool:
+        """Does all of its attention look back only? False where it has no attention, or can't be tried out."""
+        try:
+            found = self.attentions
+        except Exception:
+            return False  # what is wrong with reading or running is told when a text is asked for
+        return bool(found) and all(place.causal for place in found)
+
+    def sample(self) -> Batch:
+        """A short text, to try things out with."""
+        tokens = self.read({"text": _SAMPLE}, True)
+        ids = torch.tensor([tokens.ids], device=self.device)
+        kinds = torch.tensor([tokens.kinds], device=self.device) if tokens.kinds else None
+        return Batch(ids, torch.ones_like(ids), kinds, "right")
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word vectors (..., D) of ids (...), outside the autograd graph. Position and segment vectors are not in."""

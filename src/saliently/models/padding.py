@@ -7,7 +7,6 @@ import torch
 from saliently.models.base import Batch, Model, Side
 
 _PADS = 9
-_TEXT = "good or bad"
 
 
 def harmless_sides(model: Model) -> tuple[Side, ...]:
@@ -18,10 +17,7 @@ def harmless_sides(model: Model) -> tuple[Side, ...]:
     run only with rows of their own length.
     """
     try:
-        tokens = model.read({"text": _TEXT}, True)
-        ids = torch.tensor([tokens.ids], device=model.device)
-        kinds = torch.tensor([tokens.kinds], device=model.device) if tokens.kinds else None
-        alone = Batch(ids, torch.ones_like(ids), kinds, "right")
+        alone = model.sample()
         with model.resting(), torch.no_grad():
             plain = model.run(alone)
             near = torch.finfo(plain.dtype).eps ** 0.5 * max(1.0, float(plain.abs().max()))

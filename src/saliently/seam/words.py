@@ -1,4 +1,4 @@
-"""Reach into a forward pass, and leave nothing behind."""
+"""Word vectors of our own in the place of the embedding's."""
 
 from __future__ import annotations
 

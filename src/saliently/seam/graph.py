@@ -1,0 +1,89 @@
+"""After the forward pass: did every operation pass through the seam?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from saliently.errors import ModelError
+
+VIEWS = frozenset(
+    "View UnsafeView ReshapeAlias Permute Transpose T Expand Clone ToCopy Unsqueeze Squeeze Alias Slice Select Split "
+    "SplitWithSizes Unbind AsStrided Unfold Contiguous Repeat Copy CopySlices AsStridedScatter Flip Roll Movedim "
+    "Diagonal Narrow Chunk UnsafeSplit Unflatten Tile AccumulateGrad Detach Lift".split()
+)
+LINEAR = frozenset(
+    "Add Sub Rsub Neg Sum Mean Cat Stack Addmm Addmv Addbmm Linear MkldnnLinear Convolution ConvolutionOverrideable "
+    "Index IndexSelect IndexAdd IndexPut IndexFill Gather Scatter ScatterAdd Embedding MaskedFill Where MaskedScatter "
+    "MaskedSelect ConstantPadNd Pad Cumsum Max Amax Maximum Min Amin Minimum Abs Topk Sort Trace Triu Tril Zeros "
+    "NativeDropout FusedDropout Dropout RepeatInterleave Put Take SelectScatter SliceScatter Foreach Clamp ClampMin "
+    "ClampMax Sgn Div Softmax SafeSoftmax Relu AvgPool1D AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D Lerp "
+    "MaxPool2DWithIndices UpsampleNearest1D "
+    "GroupedMm Real ViewAsReal ViewAsComplex Complex Einsum NativeBatchNorm PackPaddedSequence PadSequence Fft".split()
+)
+PRODUCTS = frozenset("Mul Mm Bmm Baddbmm Mv Dot Addcmul SumproductPair".split())
+FUSED = frozenset(
+    "ScaledDotProductFlashAttention ScaledDotProductFlashAttentionForCpu ScaledDotProductEfficientAttention "
+    "ScaledDotProductCudnnAttention ScaledDotProductFusedAttentionOverrideable ScaledDotProductAttentionMath".split()
+)
+ACTIVATIONS = frozenset(
+    "Gelu Silu Tanh Sigmoid LeakyRelu PreluKernel Elu Softplus Hardtanh Hardswish Mish Exp Expm1 Log Log1p Erf Sin Cos "
+    "Pow LogSigmoid Glu Hardsigmoid Softshrink".split()
+)
+OURS = frozenset("_Scaled _Sloped _Metered _Normed _Mixed _Propagated".split())
+"""Names of the autograd nodes that relevance may pass through, less "Backward" and a number."""
+
+
+def check(value: Tensor, plain: bool) -> None:
+    """Raise ModelError where the value depends on the input through an operation that no rule has seen.
+
+    With `plain`, activations and products of two things that depend on the input may pass on by their gradient; else
+    nothing but a rule's own operation may stand for an activation, and a rule must have set each factor's share.
+    """
+    known = VIEWS | LINEAR | PRODUCTS | FUSED | (ACTIVATIONS if plain else frozenset())
+    for node in _nodes(value.grad_fn):
+        kind = _kind(node)
+        if kind in OURS:
+            continue
+        if kind not in known:
+            raise ModelError(
+                f"Relevance was to be sent back through {node.name()}; no rule of layer-wise relevance propagation has "
+                "seen that operation: it has a backward pass of its own, or runs where the pass can't be looked into. "
+                "Use gradient-x-input, integrated-gradients or occlusion on this model."
+            )
+        factors = [below for below, _ in node.next_functions if below is not None]
+        if not plain and kind in PRODUCTS and len(factors) > 1 and not all(map(_is_shared, factors[-2:])):
+            raise ModelError(
+                f"Relevance was to be sent back through {node.name()}, a product of two parts that depend on the "
+                "input; it ran where the pass can't be looked into (scripted, or a function of its own), so that "
+                "nothing says how they share. Use gradient-x-input, integrated-gradients or occlusion on this model."
+            )
+
+
+def _nodes(start: Any) -> Iterator[Any]:
+    """Every node of the graph once."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        yield node
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                waiting.append(below)
+
+
+def _kind(node: Any) -> str:
+    """`"MulBackward0"` -> `"Mul"`."""
+    return re.sub(r"(Backwards?)?\d*$", "", str(node.name()).split("::")[-1])
+
+
+def _is_shared(node: Any) -> bool:
+    """Does this factor of a product come, but for views, from where its share was set?"""
+    while _kind(node) in VIEWS and len(node.next_functions) == 1 and node.next_functions[0][0] is not None:
+        node = node.next_functions[0][0]
+    return _kind(node) in OURS

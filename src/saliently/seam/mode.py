@@ -1,0 +1,109 @@
+"""The seam: a function mode around a forward pass that sees every torch call of any architecture."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from saliently.errors import ModelError
+from saliently.seam.multihead import multi_head_attention
+
+
+class Call(NamedTuple):
+    """A torch call on its way: which function, with what."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def run(self, *args: Any) -> Any:
+        """The call's own result; with `args`, as if its first arguments were these."""
+        return self.func(*args, *self.args[len(args) :], **self.kwargs)
+
+    def get(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument by place or by name."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+
+
+Rule = Callable[[Call], Any]
+
+_OPEN: ContextVar[Seam | None] = ContextVar("innermost seam", default=None)
+
+
+class Seam(TorchFunctionMode, ABC):
+    """Sees the calls of a forward pass and answers some of them itself. Subclasses are final.
+
+    Values stay as they are unless a subclass is made to change them. Enter by `opened`, which also turns off what would
+    hide calls.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under: Seam | None = None  # another one that was entered before
+        self._table = {"multi_head_attention_forward": self._take_apart, **self.rules()}
+
+    @abstractmethod
+    def rules(self) -> Mapping[str, Rule]:
+        """Which calls are answered, by the function's name; a call that changes its argument in place is known by the
+        name of the one that does not."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name, given = func.__name__, kwargs or {}
+        rule = self._table.get(name)
+        if rule is not None:
+            if given.get("inplace"):
+                return _in_place(rule, func, args, {**given, "inplace": False})
+            return rule(Call(func, args, given))
+        if name[-1] == "_" and name[0] != "_" and (rule := self._table.get(name[:-1])) is not None:
+            return _in_place(rule, getattr(Tensor, name[:-1]), args, given)
+        return func(*args, **given)
+
+    def _take_apart(self, call: Call) -> Any:
+        """torch's attention in one call, as the calls that it is made of."""
+        with self:
+            return multi_head_attention(call.args, call.kwargs)
+
+
+def _in_place(rule: Rule, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """A rule for what is to be written over its argument."""
+    return args[0].copy_(rule(Call(func, args, kwargs)))
+
+
+@contextmanager
+def opened(seam: Seam, module: nn.Module) -> Iterator[None]:
+    """Inside the block, what runs in this thread passes through the seam; after it, all is as it was.
+
+    Fused encoder layers and compiled bodies would hide their parts: both run plainly inside the block. Backward passes
+    stay in this thread, so that what a checkpoint computes again passes through the seam too.
+
+    Raises:
+        ModelError: a scripted part, whose body can't be seen.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ModelError(
+                f"What happens inside {type(module).__name__} was to be looked at; its part {name or 'itself'!r} is "
+                "scripted, and its body can't be seen. Use the module it was scripted from, or a method that needs "
+                "only gradients or removals."
+            )
+    with ExitStack() as stack:
+        fused = torch.backends.mha.get_fastpath_enabled()
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
+        torch.backends.mha.set_fastpath_enabled(False)
+        if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and loading it takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        seam.under = _OPEN.get()
+        stack.callback(_OPEN.reset, _OPEN.set(seam))
+        stack.enter_context(seam)
+        yield

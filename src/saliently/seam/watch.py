@@ -1,0 +1,188 @@
+"""See the attention weights of a forward pass, and put others in their place.
+
+R rows, H heads, Q queries, K keys, E width of a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saliently.seam.dot_product import DotProduct
+from saliently.seam.lineage import VIEWS, Tags
+from saliently.seam.mixing import mixing
+from saliently.seam.mode import Call, Rule, Seam, opened
+
+_OTHER_STATES = ("key_value_states", "encoder_hidden_states")
+"""What transformers calls the states that cross-attention looks at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """One attention in a forward pass.
+
+    Attributes:
+        name: of the submodule that it runs in, as `named_modules` spells it.
+        index: how many attentions came before it in this pass.
+        cross: does it look at the states of another stack?
+        weights: (R, H, Q, K), in float32 or wider where torch's fused attention computes them.
+        value: (R, H, K, E), what is mixed; additive attention and the like have one head.
+        output: what the model goes on with, as a function of weights and value like these.
+    """
+
+    name: str
+    index: int
+    cross: bool
+    weights: Tensor
+    value: Tensor
+    output: Callable[[Tensor, Tensor], Tensor]
+
+
+Look = Callable[[Attention], Tensor | None]
+"""Sees an attention, and gives the output that the model shall go on with, or None for its own."""
+
+Change = Callable[[Attention], Tensor | None]
+"""Sees an attention, and gives weights (R, H, Q, K) to put in the place of its own, or None to leave them."""
+
+
+class Watch(Seam):
+    """Changes every attention's weights, then shows it to `look`; made for one module.
+
+    Attributes: changes, applied in order; muted, while another one, opened inside, applies them in this one's place.
+    """
+
+    def __init__(self, look: Look | None = None, change: Change | None = None) -> None:
+        self.look = look
+        self.changes = () if change is None else (change,)
+        self.muted = False
+        self.rows = 0
+        self.count = 0
+        self._inside: list[tuple[str, bool]] = [("", False)]  # submodules that are running; is it cross-attention?
+        self._softmaxed: Tags[tuple[int, ...]] = Tags()
+        super().__init__()
+
+    def rules(self) -> Mapping[str, Rule]:
+        follow = dict.fromkeys((*VIEWS, "masked_fill", "__getitem__"), self._follow)
+        mix = dict.fromkeys(("matmul", "bmm", "einsum", "mul", "multiply"), self._mix)
+        return {
+            **follow,
+            **mix,
+            "softmax": self._softmax,
+            "scaled_dot_product_attention": self._attend,
+        }
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if self.muted:
+            return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def start(self, rows: int) -> None:
+        """A forward pass begins; the one before may have failed halfway."""
+        self.rows, self.count = rows, 0
+        del self._inside[1:]
+
+    def enter(self, name: str, cross: bool) -> None:
+        """A submodule begins."""
+        self._inside.append((name, cross))
+
+    def leave(self) -> None:
+        """The innermost submodule ends; one whose own hooks failed before it began ends too."""
+        del self._inside[max(1, len(self._inside) - 1) :]
+
+    def _attend(self, call: Call) -> Any:
+        parts = DotProduct.of(call)
+        weights, value = parts.weights(), parts.per_head(parts.value)
+        if weights.shape[-1] == 1 and weights.shape[-2] > 1:
+            # transformers packs the heads of a text of one token as if they were queries.
+            weights, value = weights.flatten(1, 2)[:, :, None], value.repeat_interleave(weights.shape[-2], 1)
+            return self._show(weights, value, lambda w, v: (w.to(v.dtype) @ v).reshape(parts.query.shape), call.run)
+        dropped = float(call.get(4, "dropout_p", 0.0))  # of a model in training mode
+        return self._show(weights, value, lambda w, v: F.dropout(w, dropped).to(v.dtype) @ v, call.run)
+
+    def _softmax(self, call: Call) -> Any:
+        y = call.run()
+        if y.dim() >= 2:
+            self._softmaxed.put(y, tuple(y.shape))
+        return y
+
+    def _mix(self, call: Call) -> Any:
+        """A product that mixes values by the results of a softmax."""
+        found = mixing(call, self._softmaxed.get, self.rows)
+        if found is None:
+            return call.run()
+        return self._show(found.weights, found.value, found.output, call.run)
+
+    def _show(
+        self, weights: Tensor, value: Tensor, output: Callable[[Tensor, Tensor], Tensor], own: Callable[[], Tensor]
+    ) -> Tensor:
+        name, cross = self._inside[-1]
+        self.count += 1
+        seen = Attention(name, self.count - 1, cross, weights, value, output)
+        for change in self.changes:
+            found = change(seen)
+            seen = seen if found is None else replace(seen, weights=found)
+        result = None if self.look is None else self.look(seen)
+        if result is not None:
+            return result
+        return own() if seen.weights is weights else output(seen.weights, value)
+
+    def _follow(self, call: Call) -> Any:
+        y, source = call.run(), call.args[0]
+        if isinstance(y, Tensor) and y is not source:
+            # Softmaxes with a sink drop its column; other pieces of a softmax (the best experts) are no attention.
+            if call.func.__name__ == "__getitem__" and not (
+                _only_adds_axes(call.args[1]) or (y.dim() == source.dim() and y.shape[:-1] == source.shape[:-1])
+            ):
+                return y
+            self._softmaxed.follow(source, y)
+        return y
+
+
+@contextmanager
+def watched(watch: Watch, module: nn.Module) -> Iterator[None]:
+    """Inside the block every forward pass of `module` in this thread shows its attentions; after it nothing stays."""
+    with ExitStack() as stack:
+        for name, part in module.named_modules():
+            before = part.register_forward_pre_hook(_entering(watch, name), with_kwargs=True)
+            stack.callback(before.remove)
+            after = part.register_forward_hook(lambda *_: watch.leave(), always_call=True)
+            stack.callback(after.remove)
+        stack.enter_context(opened(watch, module))
+        outer = watch.under
+        while outer is not None:
+            if isinstance(outer, Watch) and not outer.muted:
+                watch.changes = (*outer.changes, *watch.changes)
+                outer.muted = True
+                stack.callback(setattr, outer, "muted", False)
+            outer = outer.under
+        yield
+
+
+def _only_adds_axes(index: object) -> bool:
+    """`weights[:, None]`, say."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is ... or (isinstance(part, slice) and part == slice(None)) for part in parts)
+
+
+def _entering(watch: Watch, name: str) -> Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], None]:
+    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not name:
+            ids = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.dim() >= 2), None)
+            watch.start(0 if ids is None else len(ids))
+        watch.enter(name, _is_cross(module, args, kwargs))
+
+    return begin
+
+
+def _is_cross(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    if isinstance(module, nn.MultiheadAttention):
+        query, key = (kwargs.get(name, args[i] if len(args) > i else None) for i, name in enumerate(("query", "key")))
+        return query is not key
+    return any(kwargs.get(name) is not None for name in _OTHER_STATES)
