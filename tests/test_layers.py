@@ -17,13 +17,15 @@ SOURCE = Path(saliently.__file__).parent
 LAYERS = (
     ("errors",),
     ("types", "units", "checks"),
+    ("seam",),
     ("models",),
     ("erase", "targets", "packing"),
     ("runner",),
     ("methods", "metrics"),
     ("names",),
     ("chunks",),
-    ("api", "importances"),
+    ("api", "importances", "attentions"),
+    ("interventions",),
     ("cli", "web"),
     ("__main__",),
 )

@@ -16,18 +16,27 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "AttentionMaps": "attentions",
     "Comparison": "types",
     "Explanation": "types",
+    "Frozen": "interventions",
     "InputError": "errors",
+    "Intervention": "interventions",
+    "MaskedHeads": "interventions",
     "MissingExtraError": "errors",
     "ModelError": "errors",
     "NumberError": "errors",
     "Options": "api",
+    "Permuted": "interventions",
     "RecipeError": "errors",
     "SaliencyError": "errors",
     "SaliencyWarning": "errors",
     "SomeFailed": "errors",
     "Target": "types",
+    "Uniform": "interventions",
+    "Zeroed": "interventions",
+    "attention": "attentions",
+    "change_attention": "interventions",
     "compare": "api",
     "explain": "api",
     "importance": "importances",
@@ -43,6 +52,7 @@ __all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
     from saliently.api import Options, compare, explain, load, stream, wrap
+    from saliently.attentions import AttentionMaps, attention
     from saliently.errors import (
         InputError,
         MissingExtraError,
@@ -54,6 +64,15 @@ if TYPE_CHECKING:
         SomeFailed,
     )
     from saliently.importances import importance
+    from saliently.interventions import (
+        Frozen,
+        Intervention,
+        MaskedHeads,
+        Permuted,
+        Uniform,
+        Zeroed,
+        change_attention,
+    )
     from saliently.names import parse
     from saliently.types import Comparison, Explanation, Target
     from saliently.view.record import load_explanation, load_explanations

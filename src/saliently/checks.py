@@ -17,6 +17,8 @@ class Checks:
         tolerance: the gap at which the method says it is good enough.
         nodes: gradient evaluations along the path, for this input; for several blanks the most for one.
         spread: for several blanks: mean over tokens of the standard deviation between them, over the mean |score|.
+        kept: for methods that share the explained number out: who got how much of it, words and special tokens first,
+            then those that are no input; the amounts sum to it.
         forward_rows, gradient_rows: inputs (rows of a batch) run forward only, and forward and backward.
         ids: the token ids that the model saw for the unchanged input.
         notes: sentences for a reader.
@@ -29,6 +31,7 @@ class Checks:
     tolerance: float | None = None
     nodes: int | None = None
     spread: float | None = None
+    kept: tuple[tuple[str, float], ...] = ()
     forward_rows: int = 0
     gradient_rows: int = 0
     ids: tuple[int, ...] = ()
@@ -57,6 +60,11 @@ class Checks:
             said.append(
                 f"The scores sum to {self.total:.4g}, the whole change is {self.change:.4g}: a residual of "
                 f"{self.residual:.4g} is left, since what words do together is missed or counted twice."
+            )
+        if self.kept:
+            shares = ", ".join(f"{who} {amount:.4g}" for who, amount in self.kept if abs(amount) >= 5e-5)
+            said.append(
+                f"Of {sum(amount for _, amount in self.kept):.4g} there went to: {shares or 'nobody anything'}."
             )
         if self.spread is not None:
             said.append(f"Between the blanks the scores spread by {self.spread:.0%} of their mean size.")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -41,17 +42,66 @@ class Slope(NamedTuple):
     blank: Tensor
 
 
-class Reading(NamedTuple):
+class Reading(NamedTuple, Generic[T]):
     """One row's answer.
 
-    Attributes: example and row say whose; value, the explained number there; part, (T,) or (T, D) float64, what was
-    read off its gradient.
+    Attributes: example and row say whose; value, the explained number there; part, what was read there: off its
+    gradient, (T,) or (T, D) float64.
     """
 
     example: int
     row: int
     value: float
-    part: Tensor
+    part: T
+
+
+@dataclass(eq=False)
+class Pass:
+    """One batch on its way through the model, for whatever is to look inside.
+
+    P rows, L tokens, D embedding dimensions. Attributes: model; batch; pack, whose rows they are; places (P, L), which
+    token of its input stands at a place, -1 at padding; x, the word vectors that go in, a leaf that needs a gradient,
+    or None when none is needed; word, those of the unchanged tokens; blank (D,), what stands for nothing; logits, once
+    `values` ran.
+    """
+
+    model: Model
+    batch: Batch
+    pack: Pack
+    places: Tensor
+    x: Tensor
+    word: Tensor
+    blank: Tensor
+    evaluate: Callable[[Tensor], Tensor]
+    logits: Tensor | None = None
+    found: Tensor | None = None
+
+    def values(self) -> Tensor:
+        """(P,) the explained numbers, by one forward pass; differentiable in x."""
+        self.logits = self.model.run(self.batch, self.x)
+        self.found = self.evaluate(self.logits)
+        return self.found
+
+    def gradient(self, values: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:
+        """Of the summed values, with respect to each tensor.
+
+        Raises:
+            ModelError: the forward pass cut the link.
+        """
+        found: Sequence[Tensor | None] = [None]
+        if values.requires_grad:
+            found = torch.autograd.grad(values.sum(), list(wrt), allow_unused=True)
+        given = [each for each in found if each is not None]
+        if len(given) < len(wrt):
+            raise ModelError(
+                f"The gradient of the logits with respect to the word vectors was asked of {self.model.name}; its "
+                "forward pass cuts that link (no_grad, detach, or quantised weights). Use occlusion, which needs none."
+            )
+        return given
+
+    def real(self, p: int, given: Tensor) -> Tensor:
+        """(T, ...) float64, without padding, of what is (L, ...) for row p."""
+        return given[self.places[p].to(given.device) >= 0].to("cpu", torch.float64)
 
 
 @dataclass(frozen=True)
@@ -118,21 +168,40 @@ class Runner:
                 found[int(example)][int(row)] = value
         return found
 
-    def gradients(self, blocks: Blocks, reduce: Callable[[Slope], Tensor], path: Path = Path()) -> Iterator[Reading]:
+    def gradients(
+        self, blocks: Blocks, reduce: Callable[[Slope], Tensor], path: Path = Path()
+    ) -> Iterator[Reading[Tensor]]:
         """At each row, in no promised order, the explained number and `reduce` of its gradient.
 
         `reduce` turns a Slope into (P, L) or (P, L, D). Parts come in float64, whatever the model computes in, so that
         sums over them lose nothing.
         """
+
+        def use(one: Pass) -> list[Tensor]:
+            (grad,) = one.gradient(one.values(), [one.x])
+            # Sums over dimensions lose digits in half precision.
+            wide = torch.promote_types(one.x.dtype, torch.float32)
+            slope = Slope(*(each.to(wide) for each in (grad, one.x.detach(), one.word, one.blank)))
+            return [one.real(p, part) for p, part in enumerate(reduce(slope))]
+
+        return self.through(blocks, use, path)
+
+    def through(self, blocks: Blocks, use: Callable[[Pass], Sequence[T]], path: Path = Path()) -> Iterator[Reading[T]]:
+        """At each row, in no promised order, the explained number and what `use` read there: one part a row.
+
+        `use` calls `Pass.values` once, inside whatever it wants to look through.
+        """
         self._pin(blocks, path)
 
-        def one(pack: Pack) -> list[Reading]:
+        def one(pack: Pack) -> list[Reading[T]]:
             places = self._shelf.places(pack, blocks, delete=False)
-            batch = self._shelf.batch(pack, places, self.model.device)
-            values, slope = self._slope(pack, places, batch, blocks, path)
-            parts = reduce(slope).to("cpu", torch.float64)
-            rows = zip(pack.example, pack.row, values, parts, places, strict=True)
-            return [Reading(int(e), int(r), float(value), part[place >= 0]) for e, r, value, part, place in rows]
+            passing = self._pass(pack, places, blocks, path)
+            with torch.enable_grad():
+                parts = use(passing)
+            assert passing.found is not None
+            values = passing.found.detach()
+            rows = zip(pack.example, pack.row, values, parts, strict=True)
+            return [Reading(int(e), int(r), float(value), part) for e, r, value, part in rows]
 
         for _, readings in self._stream(blocks, False, one, self.gradient_rows):
             yield from readings
@@ -143,24 +212,15 @@ class Runner:
             self._blanks[kind] = erase.blank_vector(self.model, kind)
         return self._blanks[kind]
 
-    def _slope(self, pack: Pack, places: Tensor, batch: Batch, blocks: Blocks, path: Path) -> tuple[Tensor, Slope]:
+    def _pass(self, pack: Pack, places: Tensor, blocks: Blocks, path: Path) -> Pass:
+        batch = self._shelf.batch(pack, places, self.model.device)
         word, blank = self.model.embed(batch.ids), self.blank(path.blank)
         x = erase.blend(word, packing.keeps(pack, places, blocks).to(self.model.device), blank)
         if path.jitter is not None:
             for line, place, example, row in zip(x, places, pack.example, pack.row, strict=True):
                 line[place >= 0] += path.jitter(int(example), int(row)).to(x)
-        with torch.enable_grad():
-            x.requires_grad_()
-            values = self._evaluate(pack, self.model.run(batch, x), blocks, path)
-            found = torch.autograd.grad(values.sum(), x, allow_unused=True) if values.requires_grad else (None,)
-        if found[0] is None:
-            raise ModelError(
-                f"The gradient of the logits with respect to the word vectors was asked of {self.model.name}; its "
-                "forward pass cuts that link (no_grad, detach, or quantised weights). Use occlusion, which needs none."
-            )
-        # Sums over dimensions lose digits in half precision.
-        wide = torch.promote_types(x.dtype, torch.float32)
-        return values.detach(), Slope(*(each.to(wide) for each in (found[0], x.detach(), word, blank)))
+        evaluate = partial(self._evaluate, pack, blocks=blocks, path=path)
+        return Pass(self.model, batch, pack, places, x.requires_grad_(), word, blank, evaluate)
 
     def _evaluate(self, pack: Pack, logits: Tensor, blocks: Blocks, path: Path = Path()) -> Tensor:
         """(P,) the explained numbers; pins those whose unchanged input this is."""

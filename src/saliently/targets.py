@@ -15,6 +15,9 @@ from torch import Tensor
 from saliently.errors import RecipeError, did_you_mean
 from saliently.types import Pinned, Target
 
+OTHERS = ("rest", "mean")
+"""What stands for all classes but the one that is explained."""
+
 
 def find_label(asked: str | int, labels: Sequence[str]) -> int:
     """Index of a label by name (any case, if that is unique) or by index.
@@ -45,9 +48,11 @@ def check(target: Target, labels: Sequence[str]) -> None:
     label = None if target.label is None else find_label(target.label, labels)
     if target.against is None:
         return
-    if target.against == "rest":
+    if target.against in OTHERS:
         if len(labels) < 2:
-            raise RecipeError("Target against 'rest' was asked for; the model has one class, so there is no rest.")
+            raise RecipeError(
+                f"Target against {target.against!r} was asked for; the model has one class, so there is no rest."
+            )
     elif find_label(target.against, labels) == label:
         raise RecipeError(
             f"Target {labels[label]!r} against itself was asked for; that is always 0. Name another label."
@@ -59,9 +64,9 @@ def pin(target: Target, logits: Tensor, labels: Sequence[str]) -> Pinned:
     predicted = int(logits.argmax())
     index = predicted if target.label is None else find_label(target.label, labels)
     against = None
-    if target.against is not None and target.against != "rest":
+    if target.against is not None and target.against not in OTHERS:
         against = find_label(target.against, labels)
-    name = "rest" if target.against == "rest" else None if against is None else labels[against]
+    name = str(target.against) if target.against in OTHERS else None if against is None else labels[against]
     return Pinned(index, labels[index], target.of, against, name, predicted == index)
 
 
@@ -84,6 +89,10 @@ def evaluate(pinned: Sequence[Pinned], logits: Tensor) -> Tensor:
     ours = scores.gather(1, index)[:, 0]
     if against is None:
         return ours.exp() if of == "probability" else ours
+    if against == "mean":
+        values = scores.exp() if of == "probability" else scores
+        mean = (values.sum(-1) - values.gather(1, index)[:, 0]) / (values.shape[-1] - 1)
+        return values.gather(1, index)[:, 0] - mean
     if against == "rest":
         others = scores.scatter(1, index, -torch.inf).logsumexp(-1)
     else:

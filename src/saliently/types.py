@@ -91,7 +91,8 @@ class Target:
 
     Attributes:
         label: a label's name or index; None for the class that the model predicts.
-        against: another label, or "rest" for all others together: the difference is explained.
+        against: another label, "rest" for all others together, or "mean" for the mean of all others (what LRP calls a
+            contrastive start): the difference is explained.
         of: the scale: "logit" (default), "probability", or "log-probability" (nats).
     """
 
@@ -119,7 +120,7 @@ class Pinned:
     label: str
     of: Scale
     against_index: int | None = None
-    against: str | None = None  # a label, or "rest"
+    against: str | None = None  # a label, "rest" or "mean"
     predicted: bool = True  # is this the class that the model predicts?
 
     def describe(self) -> str:
@@ -127,6 +128,8 @@ class Pinned:
         rest = f" less that of {self.against}" if self.against is not None else ""
         if self.against == "rest":
             rest = " against all other classes"
+        if self.against == "mean":
+            rest = " less the mean of all other classes"
         return f"the {self.of} of {self.label}{rest}"
 
     @property

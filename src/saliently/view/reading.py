@@ -187,11 +187,17 @@ def _checks(entry: Entry) -> Checks:
         tolerance=number("tolerance"),
         nodes=entry.at("nodes").maybe(Entry.whole),
         spread=number("spread"),
+        kept=tuple((each.at("who").text(), each.at("amount").number()) for each in _listed(entry, "kept")),
         forward_rows=entry.at("forward_rows").whole(),
         gradient_rows=entry.at("gradient_rows").whole(),
         ids=tuple(item.whole() for item in entry.at("ids").each()),
         notes=tuple(note.text() for note in entry.at("notes").each()),
     )
+
+
+def _listed(entry: Entry, name: str) -> list[Entry]:
+    """The items under a name that older records lack."""
+    return entry.at(name).each() if name in entry.keys() else []
 
 
 def _numbers(entry: Entry) -> tuple[float, ...]:

@@ -165,7 +165,8 @@ def _pinned(pinned: Pinned) -> dict[str, Any]:
 
 def _checks(explanation: Explanation) -> dict[str, Any]:
     """A gap is infinite where there was no change; JSON has no such number, so the word `inf` is written."""
-    values = asdict(explanation.checks)
+    kept = [{"who": who, "amount": amount} for who, amount in explanation.checks.kept]
+    values = asdict(explanation.checks) | {"kept": kept}
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     plain = {name: str(float(v)) if isinstance(v, float) and not isfinite(v) else v for name, v in said.items()}
     return {**plain, "failed": list(explanation.checks.failed)}
