@@ -19,6 +19,9 @@ ONE_ANSWER = [
     "ig(blank='zero', steps=1)",
     "occlusion(blank='zero')",
     "omission",
+    "lrp",
+    "attn-lrp",
+    "lrp(variant='ali')",
 ]
 
 
@@ -72,7 +75,7 @@ def test_integrated_gradients_is_complete(kind: str, blank: str, target: str | N
 
 
 @pytest.mark.parametrize("scale", ["logit", "probability", "log-probability"])
-@pytest.mark.parametrize("against", [None, "sad", "rest"])
+@pytest.mark.parametrize("against", [None, "sad", "rest", "mean"])
 def test_completeness_holds_for_every_target(scale: str, against: str | None) -> None:
     target = saliently.Target("glad", against, scale)
     found = saliently.explain(tiny.bert(torch.float64), TEXT, "ig(tolerance=1e-3, most=4096)", target)
@@ -96,6 +99,17 @@ def test_targets_are_what_they_say() -> None:
     assert value("rest", "probability") == pytest.approx(float(2 * chances[2] - 1))
     assert value(None, "log-probability") == pytest.approx(float(chances[2].log()))
     assert value("rest", "log-probability") == pytest.approx(value("rest", "logit"))
+    assert value("mean", "logit") == pytest.approx(float(logits[2] - logits[:2].mean()))
+    assert value("mean", "probability") == pytest.approx(float(chances[2] - chances[:2].mean()))
+
+
+@pytest.mark.parametrize("recipe", ["lrp", "lrp(variant='attn')", "lrp(epsilon=0.001)"])
+def test_relevance_that_nobody_can_be_named_for_is_flagged(recipe: str) -> None:
+    """A recurrent net over 5,000 words sends back relevance that grows beyond any number and cancels."""
+    found = saliently.explain("bilstm", "good bad film " * 1700, recipe)
+    assert np.abs(found.scores).max() > 1e6
+    assert any("went nowhere that can be named" in sentence for sentence in found.checks.failed)
+    assert not saliently.explain("bilstm", "good bad film", recipe).checks.failed
 
 
 @pytest.mark.parametrize("recipe", ["gradient", "gradient-x-input", "ig(blank='zero')", "occlusion(blank='zero')"])

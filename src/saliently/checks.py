@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REST = "the rest"
+"""In `Checks.kept`, what is left of the explained number when everybody's share is taken off."""
+
+_MOST_LOST, _LEAST_LOST = 0.01, 1e-6
+
 
 @dataclass(frozen=True)
 class Checks:
@@ -40,11 +45,26 @@ class Checks:
     @property
     def failed(self) -> tuple[str, ...]:
         """One sentence for each check that failed; empty when all is well."""
+        return (*self._incomplete(), *self._lost())
+
+    def _incomplete(self) -> tuple[str, ...]:
         if self.gap is None or self.tolerance is None or self.gap <= self.tolerance:
             return ()
         return (
             f"The scores sum to {self.total:.4g}, the change to be explained is {self.change:.4g}: a gap of "
             f"{self.gap:.1%}, over the tolerance of {self.tolerance:.1%}. Allow more steps, or read them as rough.",
+        )
+
+    def _lost(self) -> tuple[str, ...]:
+        """Relevance that nobody can be named for."""
+        whole, rest = sum(amount for _, amount in self.kept), dict(self.kept).get(REST, 0.0)
+        if abs(rest) <= max(_MOST_LOST * abs(whole), _LEAST_LOST):
+            return ()
+        largest = max(abs(amount) for _, amount in self.kept)
+        return (
+            f"Of {whole:.4g}, {rest:.4g} went nowhere that can be named, with amounts up to {largest:.2g} that cancel: "
+            "an operation passed on more or less than it got, or rounding rules the scores. Try an epsilon above 0, "
+            "another variant or a wider dtype.",
         )
 
     def sentences(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliently.checks import Checks
+from saliently.checks import REST, Checks
 from saliently.errors import ModelError, RecipeError
 from saliently.methods.base import Method, Scores
 from saliently.models.base import Model
@@ -82,7 +82,7 @@ class LRP(Method):
     def _answer(self, runner: Runner, i: int, value: float, scores: Tensor, kept: dict[str, float]) -> Scores:
         words = torch.tensor(runner.inputs[i].words)
         shares = {"words": float(scores[words].sum()), "special tokens": float(scores[~words].sum()), **kept}
-        shares["the rest"] = value - sum(shares.values())
+        shares[REST] = value - sum(shares.values())
         return Scores(scores, checks=Checks(kept=tuple(shares.items())))
 
 

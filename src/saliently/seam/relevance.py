@@ -127,7 +127,10 @@ class Relevance(Seam):
     # Products: relevance is shared in equal parts (Achtibat et al. 2024), but for gates.
 
     def _multiply(self, call: Call) -> Any:
-        return call.run(*shared(call.args[:2]))
+        x, weight = call.args[:2]
+        if call.func.__name__ in ("matmul", "mm") and live(x) and not live(weight) and weight.dim() == 2:
+            return self._weigh(call, torch.matmul, x, weight, None)
+        return call.run(*shared((x, weight)))
 
     def _einsum(self, call: Call) -> Any:
         listed = len(call.args) == 2 and isinstance(call.args[1], (list, tuple))
