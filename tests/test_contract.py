@@ -60,6 +60,8 @@ def texts_for(kind: str, recipe: str) -> list[str]:
 
 # What a method can't be asked of a model, by the method's name: a clear error says so.
 REFUSED = {row.name: {"linear_bag"} for row in METHODS if row.quantity == "attention"}
+for _name in ("value-zeroing", "value-weighted-norms", "globenc", "alti"):
+    REFUSED[_name] |= {"t5", "bilstm"}
 
 
 def served(kind: str, recipe: str) -> bool:

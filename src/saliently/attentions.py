@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from saliently.runner import Pass, Runner
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.types import Target, Tokens
 
+Weights = NDArray[np.floating[Any]]
+
 
 @dataclass(frozen=True, eq=False)
 class AttentionMaps:
@@ -29,14 +31,14 @@ class AttentionMaps:
 
     Attributes:
         tokens: the input.
-        layers: name of the submodule -> (heads, queries, keys) float64, in the order of the forward pass. Each query's
+        layers: name of the submodule -> (heads, queries, keys), in the order of the forward pass. Each query's
             weights sum to 1 over the keys. Queries and keys are the tokens; but for decoders with an encoder beside
             them, whose places are the tokens moved by one behind a start token, and for attention that
             has one query for the whole text.
     """
 
     tokens: Tokens
-    layers: Mapping[str, NDArray[np.float64]]
+    layers: Mapping[str, Weights]
 
 
 @overload
@@ -91,14 +93,14 @@ class _PooledError(Exception):
     """Which of the pooled places stand for padding can't be told."""
 
 
-def _read(model: Model, inputs: list[Tokens], budget: Budget, options: Options) -> dict[int, list[NDArray[np.float64]]]:
+def _read(model: Model, inputs: list[Tokens], budget: Budget, options: Options) -> dict[int, list[Weights]]:
     """Position -> its weights."""
     runner = Runner(model, inputs, Target(), budget, options.tick)
     with model.resting():
-        return {each.example: each.part for each in runner.through(runner.everything(), _look)}
+        return {each.example: each.part for each in runner.through(runner.everything(), _look, backward=False)}
 
 
-def _look(one: Pass) -> list[list[NDArray[np.float64]]]:
+def _look(one: Pass) -> list[list[Weights]]:
     """For each row of a batch, its weights without padding."""
     seen: list[Tensor] = []
 
@@ -106,17 +108,18 @@ def _look(one: Pass) -> list[list[NDArray[np.float64]]]:
         seen.append(found.weights.detach())
 
     one.x.requires_grad_(False)
-    with torch.no_grad(), watched(Watch(look), one.model.module):
+    with torch.no_grad(), watched(Watch(look), one.model.module, one.model.watched_names):
         one.values()
-    return [[_real(weights[p], place >= 0) for weights in seen] for p, place in enumerate(one.places)]
+    arrays = [weights.to("cpu", torch.promote_types(weights.dtype, torch.float32)).numpy() for weights in seen]
+    return [[_real(weights[p], place >= 0) for weights in arrays] for p, place in enumerate(one.places)]
 
 
-def _real(weights: Tensor, real: Tensor) -> NDArray[np.float64]:
+def _real(weights: Weights, real: Tensor) -> Weights:
     """(H, Q, K) without padding, where queries and keys are places of the text."""
-    real = real.to(weights.device)
+    first, many = int(real.long().argmax()), int(real.sum())
     for axis in (-1, -2):
         if weights.shape[axis] == len(real):
-            weights = weights.index_select(axis, real.nonzero()[:, 0])
-        elif weights.shape[axis] > 1 and not bool(real.all()):
+            weights = weights.swapaxes(axis, -1)[..., first : first + many].swapaxes(axis, -1)
+        elif weights.shape[axis] > 1 and many < len(real):
             raise _PooledError
-    return np.asarray(weights.to("cpu", torch.float64).numpy())
+    return weights

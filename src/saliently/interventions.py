@@ -65,7 +65,9 @@ class Permuted(Intervention):
         shut = (weights <= 0).to(weights.dtype)
         place = torch.arange(keys, device=weights.device, dtype=weights.dtype) / keys
         sources = (shut + place).argsort(-1)
-        targets = (shut + order.to(weights)).argsort(-1)
+        # Counted among the open ones, so that padding before them moves nothing.
+        turn = (weights > 0).cumsum(-1).sub(1).clamp(min=0)
+        targets = (shut + order.to(weights)[turn]).argsort(-1)
         return torch.zeros_like(weights).scatter(-1, targets, weights.gather(-1, sources))
 
 
@@ -85,9 +87,14 @@ class Zeroed(Intervention):
         size = seen.weights.shape[-1]
         if bad := [key for key in self.keys if not 0 <= key < size]:
             raise RecipeError(f"Attention to the keys {bad} was to be zeroed; {seen.name} has keys 0 to {size - 1}.")
-        gone = torch.zeros(size, dtype=torch.bool, device=seen.weights.device)
-        gone[list(self.keys)] = True
-        return _renormalised(seen.weights.masked_fill(gone, 0.0))
+        device = seen.weights.device
+        places = torch.tensor(self.keys, device=device).expand(len(seen.weights), -1)
+        if seen.starts is not None and size == seen.weights.shape[-2]:
+            places = places + seen.starts[:, None]  # padding on the left moves the text
+        gone = torch.zeros(len(places), size, dtype=torch.bool, device=device).scatter(
+            1, places.clamp(max=size - 1), True
+        )
+        return _renormalised(seen.weights.masked_fill(gone[:, None, None], 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +176,7 @@ def change_attention(model: Model, look: Change) -> Iterator[Acted]:
             acted.largest = max(acted.largest, moved)
         return found
 
-    with watched(Watch(change=change), model.module):
+    with watched(Watch(change=change), model.module, model.watched_names):
         yield acted
     if not acted.seen:
         raise ModelError(
@@ -183,13 +190,19 @@ def change_attention(model: Model, look: Change) -> Iterator[Acted]:
         )
 
 
-def _check(seen: Attention, found: Tensor) -> None:
-    finite = bool(torch.isfinite(found).all())
-    if found.shape != seen.weights.shape or not finite:
-        raise RecipeError(
-            f"New weights for {seen.name} were asked for, finite and of shape {tuple(seen.weights.shape)} (rows, "
-            f"heads, queries, keys); found {tuple(found.shape)}{'' if finite else ' with NaN or infinity'}."
-        )
+def _check(seen: Attention, found: object) -> None:
+    if not isinstance(found, Tensor):
+        spelled = type(found).__name__
+    elif found.shape != seen.weights.shape:
+        spelled = f"shape {tuple(found.shape)}"
+    elif not bool(torch.isfinite(found).all()):
+        spelled = "NaN or infinity among them"
+    else:
+        return
+    raise RecipeError(
+        f"New weights for {seen.name or 'the model itself'} were asked for, a tensor of finite numbers of shape "
+        f"{tuple(seen.weights.shape)} (rows, heads, queries, keys); found {spelled}."
+    )
 
 
 def _renormalised(weights: Tensor) -> Tensor:

@@ -65,6 +65,99 @@ METHODS = (
         ("ig",),
     ),
     Row(
+        "lrp",
+        "saliently.methods.relevance:LRP",
+        "saliency",
+        "1 backward",
+        "where nothing is kept by biases or softmaxes; reported",
+        "Bach et al. 2015; Arras et al. 2017; Ali et al. 2022; Achtibat et al. 2024",
+        ("cp-lrp", "attn-lrp"),
+    ),
+    Row(
+        "decompx",
+        "saliently.methods.decomposition:DecompX",
+        "saliency",
+        "1 forward with a part for each token",
+        "exact, but for bias='none'",
+        "Modarressi et al. 2023",
+    ),
+    Row(
+        "attention",
+        "saliently.methods.attention:AttentionWeights",
+        "attention",
+        "1 forward",
+        "shares of 1",
+        "Bahdanau et al. 2015; Bastings and Filippova 2020, Eq. 1",
+    ),
+    Row(
+        "attention-rollout",
+        "saliently.methods.rollout:AttentionRollout",
+        "attention",
+        "1 forward",
+        "shares of 1",
+        "Abnar and Zuidema 2020",
+        ("rollout",),
+    ),
+    Row(
+        "attention-flow",
+        "saliently.methods.rollout:AttentionFlow",
+        "attention",
+        "1 forward, and a maximum flow for each token",
+        "shares of 1",
+        "Abnar and Zuidema 2020",
+        ("flow",),
+    ),
+    Row(
+        "attention-x-gradient",
+        "saliently.methods.attention_gradient:AttentionXGradient",
+        "attention",
+        "1 backward",
+        "none",
+        "Serrano and Smith 2019",
+    ),
+    Row(
+        "gradient-rollout",
+        "saliently.methods.attention_gradient:GradientRollout",
+        "attention",
+        "1 backward",
+        "none",
+        "Chefer et al. 2021",
+        ("chefer", "gae"),
+    ),
+    Row(
+        "value-zeroing",
+        "saliently.methods.zeroing:ValueZeroing",
+        "attention",
+        "tokens + 1 forward",
+        "shares of 1",
+        "Mohebbi et al. 2023",
+    ),
+    Row(
+        "value-weighted-norms",
+        "saliently.methods.norms:ValueWeightedNorms",
+        "attention",
+        "1 forward with a part for each token in attention",
+        "shares of 1",
+        "Kobayashi et al. 2020",
+        ("value-norms",),
+    ),
+    Row(
+        "globenc",
+        "saliently.methods.norms:GlobEnc",
+        "attention",
+        "1 forward with a part for each token in attention",
+        "shares of 1",
+        "Modarressi et al. 2022",
+    ),
+    Row(
+        "alti",
+        "saliently.methods.norms:Alti",
+        "attention",
+        "1 forward with a part for each token in attention",
+        "shares of 1",
+        "Ferrando et al. 2022",
+    ),
+    Row(
         "occlusion",
         "saliently.methods.removal:Occlusion",
         "saliency",
@@ -76,7 +169,7 @@ METHODS = (
 )
 
 _BY_NAME = {name: row for row in METHODS for name in (row.name, *row.aliases)}
-_PRESETS = {"omission": {"blank": "delete"}}
+_PRESETS = {"omission": {"blank": "delete"}, "cp-lrp": {"variant": "cp"}, "attn-lrp": {"variant": "attn"}}
 
 
 def parse(recipe: str | Method) -> Method:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
@@ -16,6 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 
 from saliently import erase, packing, targets
 from saliently.errors import ModelError, SaliencyWarning
@@ -78,8 +80,11 @@ class Pass:
 
     def values(self) -> Tensor:
         """(P,) the explained numbers, by one forward pass; differentiable in x."""
-        self.logits = self.model.run(self.batch, self.x)
-        self.found = self.evaluate(self.logits)
+        return self.take(self.model.run(self.batch, self.x))
+
+    def take(self, logits: Tensor) -> Tensor:
+        """(P,) the explained numbers, from logits that were computed in another way."""
+        self.logits, self.found = logits, self.evaluate(logits)
         return self.found
 
     def gradient(self, values: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:
@@ -186,25 +191,40 @@ class Runner:
 
         return self.through(blocks, use, path)
 
-    def through(self, blocks: Blocks, use: Callable[[Pass], Sequence[T]], path: Path = Path()) -> Iterator[Reading[T]]:
+    def through(
+        self, blocks: Blocks, use: Callable[[Pass], Sequence[T]], path: Path = Path(), backward: bool = True
+    ) -> Iterator[Reading[T]]:
         """At each row, in no promised order, the explained number and what `use` read there: one part a row.
 
-        `use` calls `Pass.values` once, inside whatever it wants to look through.
+        `use` calls `Pass.values` once, inside whatever it wants to look through. `backward` says whether it sends
+        anything back; rows are counted by that.
         """
         self._pin(blocks, path)
 
         def one(pack: Pack) -> list[Reading[T]]:
             places = self._shelf.places(pack, blocks, delete=False)
             passing = self._pass(pack, places, blocks, path)
-            with torch.enable_grad():
+            with torch.enable_grad(), self._checkpoints_explained():
                 parts = use(passing)
             assert passing.found is not None
             values = passing.found.detach()
             rows = zip(pack.example, pack.row, values, parts, strict=True)
             return [Reading(int(e), int(r), float(value), part) for e, r, value, part in rows]
 
-        for _, readings in self._stream(blocks, False, one, self.gradient_rows):
+        for _, readings in self._stream(blocks, False, one, self.gradient_rows if backward else self.forward_rows):
             yield from readings
+
+    @contextmanager
+    def _checkpoints_explained(self) -> Iterator[None]:
+        """Turn torch's word for a checkpoint that computes something else the second time into ours."""
+        try:
+            yield
+        except CheckpointError as error:
+            raise ModelError(
+                f"A backward pass through {self.model.name} was asked for; parts of it are checkpointed, and what they "
+                "compute again can't pass through what looks inside or changes attention here. Turn checkpointing off "
+                "for this (gradient_checkpointing_disable() in transformers)."
+            ) from error
 
     def blank(self, kind: str) -> Tensor:
         """(D,) the vector of a blank, computed once."""

@@ -102,7 +102,7 @@ def _look(one: Pass, gradients: bool) -> list[Heads]:
         return found.output(weights, found.value)
 
     one.x.requires_grad_(gradients)
-    with watched(Watch(look), one.model.module):
+    with watched(Watch(look), one.model.module, one.model.watched_names):
         values = one.values()
         if len(seen) != last + 1:
             raise ModelError(

@@ -14,11 +14,12 @@ from saliently.methods.base import Method, Scores
 from saliently.models.base import Model
 from saliently.runner import Pass, Runner
 from saliently.seam import graph
+from saliently.seam.elementwise import Propagation
 from saliently.seam.gradients import at_least_tiny
 from saliently.seam.ledger import Ledger
 from saliently.seam.linear import LinearRule
-from saliently.seam.mode import opened
-from saliently.seam.relevance import Propagation, Relevance
+from saliently.seam.relevance import Relevance
+from saliently.seam.watch import opened_behind_changes
 from saliently.types import Quantity
 
 Weighted = Literal["epsilon", "gamma", "z-plus", "alpha-beta"]
@@ -43,6 +44,10 @@ class LRP(Method):
     follow `rule`: "epsilon", "gamma", "z-plus" or "alpha-beta" (beta = alpha - 1), with `bias` to "absorb" its share,
     to "share" it among the inputs or to count as "zero"; `first` ("w-square" or "flat") is for sums that read the word
     vectors themselves. With the defaults a bias absorbs what is due to it and nothing is divided by.
+
+    Departures: a function that is not 0 at 0 is a gate in every variant; epsilon is 0 by default, where the papers divide
+    by a small one, so that nothing is divided by at all. Layer-wise relevance propagation is patented by its inventors;
+    this text and code give no licence to that. Look into it before commercial use.
 
     Raises, when run, a ModelError that names any operation that passes relevance on and that no rule has seen.
     """
@@ -91,15 +96,17 @@ def _send_back(one: Pass, propagation: Propagation) -> list[tuple[Tensor, dict[s
     ledger = Ledger(*one.batch.ids.shape)
     seam = Relevance(propagation, ledger.note)
     seam.start(one.x)
-    with opened(seam, one.model.module):
-        values = one.values()
+    with opened_behind_changes(seam, one.model.module):
+        one.values()
         if propagation.first is not None and not seam.firsts:
             raise ModelError(
                 f"The rule {propagation.first.rule!r} was asked for where weighted sums read the word vectors; none "
                 f"does in {one.model.name}: positions are added to them, or they are normed, before. Leave `first` out."
             )
-        graph.check(values, plain=propagation.variant == "ali")
         assert one.logits is not None
+        graph.check(one.logits, one.x, plain=propagation.variant == "ali")
+        with torch._C.DisableTorchFunction():  # the way from logits to the explained number has no rules
+            values = one.evaluate(one.logits)
         grad, at_logits = one.gradient(values, [one.x, one.logits])
     wide = torch.promote_types(one.x.dtype, torch.float32)
     relevance = (grad.to(wide) * at_least_tiny(one.x.detach()).to(wide)).sum(-1)

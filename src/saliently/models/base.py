@@ -102,6 +102,11 @@ class Model:
             self.run(self.sample())
         return places(found)
 
+    @property
+    def watched_names(self) -> frozenset[str]:
+        """Names of the submodules that pay attention."""
+        return frozenset(place.name.partition("#")[0] for place in self.attentions)
+
     @cached_property
     def causal(self) -> bool:
         """Does all of its attention look back only? False where it has no attention, or can't be tried out."""
@@ -111,9 +116,9 @@ class Model:
             return False  # what is wrong with reading or running is told when a text is asked for
         return bool(found) and all(place.causal for place in found)
 
-    def sample(self) -> Batch:
+    def sample(self, text: str = _SAMPLE) -> Batch:
         """A short text, to try things out with."""
-        tokens = self.read({"text": _SAMPLE}, True)
+        tokens = self.read({"text": text}, True)
         ids = torch.tensor([tokens.ids], device=self.device)
         kinds = torch.tensor([tokens.kinds], device=self.device) if tokens.kinds else None
         return Batch(ids, torch.ones_like(ids), kinds, "right")

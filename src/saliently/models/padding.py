@@ -7,6 +7,10 @@ import torch
 from saliently.models.base import Batch, Model, Side
 
 _PADS = 9
+_NEAR = 1e-5
+"""Models in float64 may compute their norms in float32."""
+_TEXTS = ("good or bad", "good", "good, bad or ugly")
+"""Of several lengths, since some models pool tokens in pairs."""
 
 
 def harmless_sides(model: Model) -> tuple[Side, ...]:
@@ -17,12 +21,14 @@ def harmless_sides(model: Model) -> tuple[Side, ...]:
     run only with rows of their own length.
     """
     try:
-        alone = model.sample()
-        with model.resting(), torch.no_grad():
-            plain = model.run(alone)
-            near = torch.finfo(plain.dtype).eps ** 0.5 * max(1.0, float(plain.abs().max()))
-            sides: tuple[Side, ...] = ("right", "left")
-            return tuple(s for s in sides if bool((_padded(model, alone, s) - plain).abs().max() <= near))
+        sides: tuple[Side, ...] = ("right", "left")
+        for text in _TEXTS:
+            alone = model.sample(text)
+            with model.resting(), torch.no_grad():
+                plain = model.run(alone)
+                near = max(_NEAR, torch.finfo(plain.dtype).eps ** 0.5) * max(1.0, float(plain.abs().max()))
+                sides = tuple(s for s in sides if bool((_padded(model, alone, s) - plain).abs().max() <= near))
+        return sides
     except Exception:
         # Padding nothing is always right. What is wrong with reading or running is told when a text is asked for.
         return ()

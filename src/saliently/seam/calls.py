@@ -21,7 +21,10 @@ GATES = _names(
 NORMALISERS = _names("rsqrt sqrt reciprocal std norm vector_norm linalg_norm linalg_vector_norm")
 """What other numbers are divided by, or multiplied with, so that their size is 1."""
 
-PRODUCTS = _names("mul multiply matmul mm bmm mv dot inner outer einsum tensordot")
+MATRIX_PRODUCTS = _names("matmul mm bmm mv dot inner outer tensordot")
+"""Calls that are linear in each of two tensors, and add up."""
+
+PRODUCTS = MATRIX_PRODUCTS | _names("mul multiply einsum")
 """Calls that are linear in each of their tensors."""
 
 DIVISIONS = _names("div divide true_divide __rdiv__ __rtruediv__")

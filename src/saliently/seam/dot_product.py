@@ -46,15 +46,19 @@ class DotProduct:
         """(R, H, Q, K) softmax of scores, in float32 or wider; a query that may attend to nothing gives zeros."""
         key = self.per_head(self.key)
         wide = torch.promote_types(self.query.dtype, torch.float32)
-        scores = (self.query @ key.transpose(-2, -1)).to(wide) * self.scale
+        scores = ((self.query * self.scale) @ key.transpose(-2, -1)).to(wide)
         if self.causal:
             scores = scores.masked_fill(_later(scores), -torch.inf)
-        if self.mask is not None and self.mask.dtype == torch.bool:
-            scores = scores.masked_fill(~self.mask, -torch.inf)
-        elif self.mask is not None:
+        if self.mask is None:
+            return F.softmax(scores, -1)
+        if self.mask.dtype == torch.bool:
+            shut = ~self.mask
+            scores = scores.masked_fill(shut, -torch.inf)
+        else:
+            shut = self.mask == -torch.inf
             scores = scores + self.mask
+        nowhere = shut.all(-1, keepdim=True)
         found = F.softmax(scores, -1)
-        nowhere = (scores == -torch.inf).all(-1, keepdim=True)
         return found.masked_fill(nowhere, 0.0) if bool(nowhere.any()) else found
 
     def per_head(self, given: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class _Scaled(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float | Tensor) -> Tensor:
         ctx.factor = factor
-        return x.view_as(x)
+        return x.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -52,23 +52,26 @@ class _Sloped(Function):
     """y, as if it were x * (y / x) with that ratio a constant."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, dead: bool) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)
         result = y
-        if not (bool(x.all()) and bool(y.all())):
+        if not bool(x.all()) or (dead and not bool(y.all())):
             x, y = at_least_tiny(x), at_least_tiny(y)
         ctx.save_for_backward((y.to(wide) / x.to(wide)).to(x.dtype))
-        return result.view_as(result)
+        return result.detach()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
-        return grad * slope, None
+        return grad * slope, None, None
 
 
-def sloped(x: Tensor, y: Tensor) -> Tensor:
-    """y, an elementwise function of x: all relevance of y goes to x (the identity rule)."""
-    found: Tensor = _Sloped.apply(x, y.detach())  # type: ignore[no-untyped-call]
+def sloped(x: Tensor, y: Tensor, dead: bool = True) -> Tensor:
+    """y, an elementwise function of x: all relevance of y goes to x (the identity rule).
+
+    With `dead`, that of entries of y that are 0 too, which only some rules for sums ever give any.
+    """
+    found: Tensor = _Sloped.apply(x, y.detach(), dead)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -78,7 +81,7 @@ class _Metered(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, read: Callable[[Tensor], None]) -> Tensor:
         ctx.read = read
-        return y.view_as(y)
+        return y.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -99,7 +102,7 @@ class _Normed(Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, scale: Tensor, weight: Tensor | None, over: int) -> Tensor:
         ctx.over = list(range(-over, 0))
         ctx.save_for_backward(scale, weight)
-        return y.view_as(y)
+        return y.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -122,7 +125,7 @@ class _Mixed(Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, mixed: Tensor, back: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.back = back
-        return mixed.view_as(mixed)
+        return mixed.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

@@ -37,8 +37,9 @@ OURS = frozenset("_Scaled _Sloped _Metered _Normed _Mixed _Propagated".split())
 """Names of the autograd nodes that relevance may pass through, less "Backward" and a number."""
 
 
-def check(value: Tensor, plain: bool) -> None:
-    """Raise ModelError where the value depends on the input through an operation that no rule has seen.
+def check(value: Tensor, x: Tensor, plain: bool) -> None:
+    """Raise ModelError where the value depends on x, the input, through an operation that no rule has seen, or on
+    something else that asks for a gradient and would be taken for a part of the input.
 
     With `plain`, activations and products of two things that depend on the input may pass on by their gradient; else
     nothing but a rule's own operation may stand for an activation, and a rule must have set each factor's share.
@@ -48,6 +49,12 @@ def check(value: Tensor, plain: bool) -> None:
         kind = _kind(node)
         if kind in OURS:
             continue
+        if kind == "AccumulateGrad" and node.variable is not x:
+            raise ModelError(
+                f"Relevance was to be sent back to the word vectors; the forward pass uses a tensor of shape "
+                f"{tuple(node.variable.shape)} as well that asks for a gradient and is no parameter of the model. Make "
+                "it one, or call requires_grad_(False) on it."
+            )
         if kind not in known:
             raise ModelError(
                 f"Relevance was to be sent back through {node.name()}; no rule of layer-wise relevance propagation has "
@@ -86,4 +93,4 @@ def _is_shared(node: Any) -> bool:
     """Does this factor of a product come, but for views, from where its share was set?"""
     while _kind(node) in VIEWS and len(node.next_functions) == 1 and node.next_functions[0][0] is not None:
         node = node.next_functions[0][0]
-    return _kind(node) in OURS
+    return _kind(node) == "_Scaled"

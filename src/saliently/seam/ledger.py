@@ -19,7 +19,7 @@ class Ledger:
     def note(self, who: str, amounts: Tensor) -> None:
         """Add amounts (R, ...), (R * L, ...) or (L, R, ...). Amounts of any other shape can't be told apart by row,
         and stay in what is left unexplained."""
-        found = self._by_row(torch.nan_to_num(amounts.detach()))
+        found = self._by_row(amounts.detach())
         if found is not None:
             wide = found.to("cpu", torch.float64)
             self.kept[who] = self.kept[who] + wide if who in self.kept else wide
@@ -33,4 +33,8 @@ class Ledger:
             amounts = amounts.reshape(self.rows, -1)
         elif shape[:1] != (self.rows,):
             return None
-        return amounts.reshape(self.rows, -1).sum(-1, dtype=wide)
+        sums = amounts.reshape(self.rows, -1).sum(-1, dtype=wide)
+        if bool(sums.isfinite().all()):
+            return sums
+        # A mask of minus infinity keeps 0 times infinity, which is nothing.
+        return torch.nan_to_num(amounts).reshape(self.rows, -1).sum(-1, dtype=wide)

@@ -36,6 +36,11 @@ class Tags(Generic[T]):
         """Note something on a tensor."""
         self._of[tensor] = tag
 
+    def drop(self, tensor: Tensor) -> None:
+        """Forget what is noted on a tensor."""
+        if tensor in self._of:
+            del self._of[tensor]
+
     def follow(self, source: object, result: object) -> None:
         """The result of a view has the note of its source."""
         tag = self.get(source)

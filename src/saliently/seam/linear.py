@@ -120,8 +120,9 @@ class _Propagated(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, back: _Back, *inputs: Tensor) -> Tensor:
         ctx.back = back
-        ctx.save_for_backward(y, *inputs)
-        return y.view_as(y)
+        # Copies, since models write over their tensors: residual streams, activations in place.
+        ctx.save_for_backward(*(x.detach().clone() for x in (y, *inputs)))
+        return y.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

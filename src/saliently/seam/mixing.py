@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,8 @@ def _additive(call: Call, a: Tensor, b: Tensor, softmaxed: Softmaxed) -> Mixing 
     weights, value = (a, b) if softmaxed(a) is not None else (b, a)
     shape = softmaxed(weights)
     if shape is None or weights.dim() != 3 or value.dim() != 3 or weights.shape[-1] != 1:
+        return None
+    if math.prod(shape) != weights.numel():  # a column of a softmax over something else: a gate of one expert
         return None
     if value.shape[:2] != weights.shape[:2] or (shape[-1] == 1 and len(shape) == 3 and shape != tuple(weights.shape)):
         return None

@@ -60,23 +60,29 @@ class Seam(TorchFunctionMode, ABC):
     ) -> Any:
         name, given = func.__name__, kwargs or {}
         rule = self._table.get(name)
-        if rule is not None:
+        written = rule is None and name[-1] == "_" and name[0] != "_"
+        if written:
+            rule = self._table.get(name[:-1])
+        if rule is None or not self.acts():
+            return func(*args, **given)
+        if not written:
             if given.get("inplace"):
-                return _in_place(rule, func, args, {**given, "inplace": False})
+                return self.written(args[0], rule(Call(func, args, {**given, "inplace": False})))
             return rule(Call(func, args, given))
-        if name[-1] == "_" and name[0] != "_" and (rule := self._table.get(name[:-1])) is not None:
-            return _in_place(rule, getattr(Tensor, name[:-1]), args, given)
-        return func(*args, **given)
+        return self.written(args[0], rule(Call(getattr(Tensor, name[:-1]), args, given)))
+
+    def acts(self) -> bool:
+        """Does it answer calls just now?"""
+        return True
+
+    def written(self, place: Tensor, value: Any) -> Tensor:
+        """The argument of a call that writes over it, with what the rule gave in it."""
+        return place.copy_(value)
 
     def _take_apart(self, call: Call) -> Any:
         """torch's attention in one call, as the calls that it is made of."""
         with self:
             return multi_head_attention(call.args, call.kwargs)
-
-
-def _in_place(rule: Rule, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """A rule for what is to be written over its argument."""
-    return args[0].copy_(rule(Call(func, args, kwargs)))
 
 
 @contextmanager

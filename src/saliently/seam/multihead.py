@@ -16,7 +16,7 @@ _SIGNATURE = inspect.signature(F.multi_head_attention_forward)
 
 
 def multi_head_attention(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
-    """Same values as `torch.nn.functional.multi_head_attention_forward` on (L, R, D), in evaluation mode.
+    """Same values as `torch.nn.functional.multi_head_attention_forward` on (L, R, D).
 
     Raises:
         ModelError: rare options: keys or values of its own, no batch dimension.
@@ -33,13 +33,14 @@ def multi_head_attention(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tu
     q, k, v = (_heads(F.linear(x, w, b), given["num_heads"]) for x, w, b in states)
     mask = _mask(given["attn_mask"], given["key_padding_mask"], q)
     rows, heads, length, size = q.shape
+    dropped = given["dropout_p"] if given["training"] else 0.0
     kept = None
     if given["need_weights"]:
         scores = q @ k.transpose(-2, -1) / size**0.5
-        kept = F.softmax(scores if mask is None else scores + mask, -1)
+        kept = F.dropout(F.softmax(scores if mask is None else scores + mask, -1), dropped)
         out = kept @ v
     else:
-        out = F.scaled_dot_product_attention(q, k, v, mask)
+        out = F.scaled_dot_product_attention(q, k, v, mask, dropped)
     joined = out.permute(2, 0, 1, 3).reshape(length, rows, heads * size)
     if kept is not None and given["average_attn_weights"]:
         kept = kept.mean(1)

@@ -7,9 +7,8 @@ Arras et al. 2017 (gates), Ali et al. 2022 (attention and layer norm), Achtibat 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,114 +16,37 @@ from torch.nn import functional as F
 
 from saliently.seam import calls
 from saliently.seam.dot_product import DotProduct
-from saliently.seam.gradients import Note, at_least_tiny, live, metered, mixed, normed, scaled, shared, sloped
-from saliently.seam.lineage import SAME_PLACES, VIEWS, Tags
+from saliently.seam.elementwise import Elementwise
+from saliently.seam.gradients import at_least_tiny, live, mixed, normed, scaled, shared
 from saliently.seam.linear import Linear, LinearRule, propagate, split
-from saliently.seam.mode import Call, Rule, Seam
+from saliently.seam.mode import Call, Rule
 from saliently.seam.recurrent import unrolled
-
-Variant = Literal["cp", "attn", "ali"]
-Gates = Literal["all", "proportional", "half"]
 
 CONSTANTS = "positions and other constants"
 """Vectors that are added to the words', or stand before them: positions, segments, start tokens, first states."""
 
 
-@dataclass(frozen=True)
-class Propagation:
-    """Which rules. Attributes: variant, for what a transformer is made of; gates, what the signal takes of a product
-    with a gate; linear and first, for weighted sums, and for those that read the word vectors themselves."""
-
-    variant: Variant
-    gates: Gates = "all"
-    linear: LinearRule = field(default_factory=LinearRule)
-    first: LinearRule | None = None
-
-
-class Relevance(Seam):
+class Relevance(Elementwise):
     """The forward pass of a model whose only inputs that need a gradient are word vectors, under LRP's rules."""
-
-    def __init__(self, propagation: Propagation, note: Note) -> None:
-        self.propagation, self.note = propagation, note
-        self.firsts = 0  # weighted sums that read the word vectors themselves
-        self._roots: Tags[Tensor] = Tags()  # of what is an elementwise function of one tensor: that tensor
-        self._kinds: Tags[str] = Tags()  # results of activations and of gates
-        self._words: Tags[bool] = Tags()  # the word vectors themselves
-        self._orders: Tags[Tensor] = Tags()  # of sorted rows: which row of the batch each one is
-        super().__init__()
 
     def start(self, x: Tensor) -> None:
         """Say which tensor holds the word vectors."""
         self._words.put(x, True)
 
     def rules(self) -> Mapping[str, Rule]:
-        table: dict[str, Rule] = dict.fromkeys(calls.NORMALISERS, self._cut)
-        table |= dict.fromkeys(VIEWS, self._view)
-        table |= dict.fromkeys(calls.ADDITIONS, self._add)
+        table: dict[str, Rule] = dict.fromkeys(calls.ADDITIONS, self._add)
         table |= dict.fromkeys(calls.CONVOLUTIONS, self._convolve)
         table |= dict.fromkeys(calls.RECURRENT, self._unroll)
-        table |= dict.fromkeys(calls.DIVISIONS, self._divide)
         table |= {"linear": self._linear, "addmm": self._addmm, "cat": self._cat}
         table |= {"layer_norm": self._layer_norm, "rms_norm": self._rms_norm}
         table |= {"index_select": self._select, "_pack_padded_sequence": self._pack}
-        table |= {"softmax": self._softmax, "scaled_dot_product_attention": self._attend}
-        if self.propagation.variant == "ali":  # activations and products pass on by their gradient
-            return table | dict.fromkeys((*calls.ACTIVATIONS, *calls.GATES, "pow", "__pow__"), self._plain)
-        table |= dict.fromkeys(calls.ACTIVATIONS, self._activate)
-        table |= dict.fromkeys(calls.GATES, self._gate)
-        table |= dict.fromkeys(("pow", "__pow__"), self._power)
-        table |= dict.fromkeys(calls.PRODUCTS, self._multiply)
-        table |= {"mul": self._elementwise, "multiply": self._elementwise, "normalize": self._activate}
-        table |= {"glu": self._glu, "einsum": self._einsum, "baddbmm": self._baddbmm}
-        return table
+        table |= {"grad": self._send_back, "softmax": self._softmax, "scaled_dot_product_attention": self._attend}
+        if self.propagation.variant != "ali":
+            table |= dict.fromkeys(calls.MATRIX_PRODUCTS, self._multiply)
+            table |= {"einsum": self._einsum, "baddbmm": self._baddbmm}
+        return {**super().rules(), **table}
 
-    # Elementwise functions: all relevance of what comes out goes to what went in (the identity rule).
-
-    def _activate(self, call: Call, kind: str = "activation") -> Any:
-        x = call.get(0, "input")
-        if not live(x):
-            return call.run()
-        root = self._root(x)
-        with torch.no_grad():
-            value = call.run()
-        y = sloped(x, value)
-        self._roots.put(y, root)
-        self._kinds.put(y, kind)
-        return y
-
-    def _plain(self, call: Call) -> Any:
-        x = call.get(0, "input")
-        return (
-            self._counted(call.run(self._counted(x, -1.0, "activations")), 1.0, "activations")
-            if live(x)
-            else call.run()
-        )
-
-    def _gate(self, call: Call) -> Any:
-        """The gate takes nothing, the signal it lets through takes all (Arras et al. 2017, LRP-all)."""
-        return self._cut(call) if self.propagation.gates == "all" else self._activate(call, "gate")
-
-    def _cut(self, call: Call) -> Any:
-        x = call.get(0, "input")
-        if not live(x):
-            return call.run()
-        with torch.no_grad():
-            y = call.run()
-        self._roots.put(y, self._root(x))
-        return y
-
-    def _power(self, call: Call) -> Any:
-        exponent = call.get(1, "exponent")
-        if not isinstance(exponent, (int, float)):
-            return call.run()
-        return self._activate(call) if exponent > 0 else self._cut(call)
-
-    def _glu(self, call: Call) -> Any:
-        signal, gate = call.args[0].chunk(2, call.get(1, "dim", -1))
-        with self:
-            return signal * torch.sigmoid(gate)
-
-    # Products: relevance is shared in equal parts (Achtibat et al. 2024), but for gates.
+    # Products of matrices: relevance is shared in equal parts (Achtibat et al. 2024).
 
     def _multiply(self, call: Call) -> Any:
         x, weight = call.args[:2]
@@ -139,41 +61,6 @@ class Relevance(Seam):
     def _baddbmm(self, call: Call) -> Any:
         return call.run(call.args[0], *shared(call.args[1:3]))
 
-    def _elementwise(self, call: Call) -> Any:
-        a, b = call.args[:2]
-        if not (live(a) and live(b)):
-            return self._spread(call.run(), a, b)
-        root = self._root(a)
-        if root is not self._root(b):
-            return call.run(*self._share(a, b))
-        with torch.no_grad():
-            value = call.run()
-        y = sloped(root, value)  # such as x * (1 + tanh(...)): an activation in pieces
-        self._roots.put(y, root)
-        self._kinds.put(y, "activation")
-        return y
-
-    def _share(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """The factors of a product, each with its share of the relevance."""
-        first, second = self._kinds.get(a), self._kinds.get(b)
-        if "gate" in (first, second):
-            if self.propagation.gates == "half":
-                return scaled(a, 0.5), scaled(b, 0.5)
-            sizes = at_least_tiny(a.detach()).abs(), at_least_tiny(b.detach()).abs()
-            return scaled(a, sizes[0] / sum(sizes)), scaled(b, sizes[1] / sum(sizes))
-        if self.propagation.variant == "cp" and a.shape == b.shape and (first is None) != (second is None):
-            # A gated unit: what went through the activation opens and shuts, the other carries (CP-LRP).
-            return (a.detach(), b) if first else (a, b.detach())
-        return scaled(a, 0.5), scaled(b, 0.5)
-
-    def _divide(self, call: Call) -> Any:
-        """What is divided by, normalises: it is a constant."""
-        given = [part.detach() if live(part) else part for part in call.args[:2]]
-        backwards = call.func.__name__.startswith("__r")
-        kept = 1 if backwards else 0
-        given[kept] = call.args[kept]
-        return self._spread(call.run(*given), *given)
-
     # Sums: each part by what it adds.
 
     def _add(self, call: Call) -> Any:
@@ -183,12 +70,13 @@ class Relevance(Seam):
         ours, theirs = signs.get(call.func.__name__, (1, 1))
         if not live(y) or call.kwargs or not all(isinstance(part, Tensor) and part.dim() for part in (a, b)):
             return y
-        rule = self.propagation.linear
-        parts = [ours * a, theirs * b]
-        y = split(parts, y, rule, self.note)
-        if live(a) and live(b):
+        rule, both = self.propagation.linear, live(a) and live(b)
+        if rule.epsilon:
+            y = split([ours * a, theirs * b], y, rule, self.note)
+        if both:
             return y
-        constant = at_least_tiny(parts[1] if live(a) else parts[0]).detach()
+        constant = theirs * b if live(a) else ours * a
+        constant = at_least_tiny(constant) if self.dead else constant
         return self._kept(y, CONSTANTS, partial(_constant_share, y.detach(), constant, rule))
 
     def _cat(self, call: Call) -> Any:
@@ -278,25 +166,8 @@ class Relevance(Seam):
             counted = [scaled(self._counted(x, -1.0), share) if live(x) else x for x, share in given]
             return self._counted(parts.run(*counted), 1.0)
         with torch.no_grad():
-            if self.under is not None:  # another seam is to see, and may change, the weights
-                weights = parts.weights().to(parts.value.dtype)
-            else:
-                value = call.run()
-        if self.under is not None:
-            return weights @ parts.per_head(parts.value)
+            value = call.run()
         return mixed(parts.value, value, parts.back) if live(parts.value) else value
-
-    def _counted(self, x: Tensor, sign: float, who: str = "softmax") -> Tensor:
-        """x; an operation keeps what comes in at its results and does not go out at its arguments."""
-        if not live(x):
-            return x
-        seen = x.detach()
-        return self._kept(x, who, lambda grad: sign * (grad * seen))
-
-    def _kept(self, y: Tensor, who: str, amounts: Callable[[Tensor], Tensor]) -> Tensor:
-        """y; when its gradient comes by, a note is taken of what somebody keeps of the relevance."""
-        note = self.note
-        return metered(y, lambda grad: note(who, amounts(grad)))
 
     # Recurrent nets: torch's fused call as the steps it is made of, whose gates and sums then follow the rules above.
 
@@ -307,9 +178,28 @@ class Relevance(Seam):
             self.note = lambda who, amounts: note(who, _in_order(amounts, order))
         try:
             with self:
-                return unrolled(call.func.__name__, call.args)
+                return unrolled(call.func.__name__, self._with_states(call))
         finally:
             self.note = note
+
+    def _with_states(self, call: Call) -> list[Any]:
+        """The arguments; first states that are constants count as inputs, and a note is taken of what they get."""
+        args, note = list(call.args), self.note
+        cell, x = call.func.__name__.endswith("_cell"), args[0]
+        place = 1 if cell or isinstance(args[3], bool) else 2  # packed rows come with their sizes
+
+        def counted(state: Tensor) -> Tensor:
+            def back(grad: Tensor) -> Tensor:
+                amounts = grad * at_least_tiny(state)
+                note(CONSTANTS, amounts if cell else amounts.transpose(0, 1))
+                return torch.zeros_like(x)
+
+            return state if live(state) else mixed(x, state, back)
+
+        if live(x):
+            given = args[place]
+            args[place] = counted(given) if isinstance(given, Tensor) else [counted(state) for state in given]
+        return args
 
     def _select(self, call: Call) -> Any:
         y = call.run()
@@ -324,30 +214,17 @@ class Relevance(Seam):
             self._orders.put(data, torch.arange(int(sizes[0]), device=data.device) if order is None else order)
         return data, sizes
 
-    # Where tensors come from.
+    def _send_back(self, call: Call) -> Any:
+        """A backward pass, with the rules in force for what a checkpoint computes again in it.
 
-    def _view(self, call: Call) -> Any:
-        y = call.run()
-        source = call.args[0]
-        if live(y) and y is not source:
-            self._kinds.follow(source, y)
-            self._words.follow(source, y)
-            if call.func.__name__ in SAME_PLACES:
-                self._roots.follow(source, y)
-        return y
-
-    def _root(self, x: Tensor) -> Tensor:
-        """The tensor that x is an elementwise function of; x itself if there is none."""
-        root = self._roots.get(x)
-        return x if root is None else root
-
-    def _spread(self, y: Any, a: Any, b: Any) -> Any:
-        """y, an elementwise function of the same tensor as a and b, if they are of one."""
-        roots = [self._root(part) for part in (a, b) if live(part)]
-        others = [part for part in (a, b) if not live(part)]
-        if live(y) and roots and all(root is roots[0] for root in roots) and all(map(_number, others)):
-            self._roots.put(y, roots[0])
-        return y
+        torch leaves a mode for a call that is given tensors; their edges of the graph say the same.
+        """
+        if self.under is not None:
+            return call.run()  # the other seam would count what is computed again as more calls
+        outputs, inputs = ([torch.autograd.graph.get_gradient_edge(each) for each in part] for part in call.args[:2])
+        ones = [torch.ones_like(each) for each in call.args[0]]
+        with self:
+            return torch.autograd.grad(outputs, inputs, ones, allow_unused=True)
 
 
 def _in_order(amounts: Tensor, order: Tensor) -> Tensor:
@@ -369,7 +246,3 @@ def _constant_share(y: Tensor, constant: Tensor, rule: LinearRule, grad: Tensor)
 def _along(grad: Tensor, bias: Tensor) -> Tensor:
     """What a bias keeps of the relevance, by place."""
     return grad @ bias if bias.dim() == 1 else grad * bias
-
-
-def _number(given: object) -> bool:
-    return isinstance(given, (int, float)) or (isinstance(given, Tensor) and given.dim() == 0)

@@ -5,9 +5,10 @@ R rows, H heads, Q queries, K keys, E width of a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ class Attention:
         weights: (R, H, Q, K), in float32 or wider where torch's fused attention computes them.
         value: (R, H, K, E), what is mixed; additive attention and the like have one head.
         output: what the model goes on with, as a function of weights and value like these.
+        starts: (R,) where each row's text begins, if the model was told by a mask; else all begin at 0.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Attention:
     weights: Tensor
     value: Tensor
     output: Callable[[Tensor, Tensor], Tensor]
+    starts: Tensor | None = None
 
 
 Look = Callable[[Attention], Tensor | None]
@@ -62,6 +65,8 @@ class Watch(Seam):
         self.muted = False
         self.rows = 0
         self.count = 0
+        self.starts: Tensor | None = None
+        self._thread = get_ident()
         self._inside: list[tuple[str, bool]] = [("", False)]  # submodules that are running; is it cross-attention?
         self._softmaxed: Tags[tuple[int, ...]] = Tags()
         super().__init__()
@@ -76,25 +81,29 @@ class Watch(Seam):
             "scaled_dot_product_attention": self._attend,
         }
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if self.muted:
-            return func(*args, **(kwargs or {}))
-        return super().__torch_function__(func, types, args, kwargs)
+    def acts(self) -> bool:
+        return not self.muted and len(self._inside) > 1  # else another model runs
 
-    def start(self, rows: int) -> None:
+    def start(self, ids: Tensor | None, mask: object) -> None:
         """A forward pass begins; the one before may have failed halfway."""
-        self.rows, self.count = rows, 0
-        del self._inside[1:]
+        if self.here():
+            self.rows, self.count = 0 if ids is None else len(ids), 0
+            self.starts = mask.long().argmax(1) if isinstance(mask, Tensor) and mask.dim() == 2 else None
+            del self._inside[1:]
+
+    def here(self) -> bool:
+        """Is this the thread that looks? Hooks see the passes of others as well."""
+        return get_ident() == self._thread
 
     def enter(self, name: str, cross: bool) -> None:
         """A submodule begins."""
-        self._inside.append((name, cross))
+        if self.here():
+            self._inside.append((name, cross))
 
     def leave(self) -> None:
         """The innermost submodule ends; one whose own hooks failed before it began ends too."""
-        del self._inside[max(1, len(self._inside) - 1) :]
+        if self.here():
+            del self._inside[max(1, len(self._inside) - 1) :]
 
     def _attend(self, call: Call) -> Any:
         parts = DotProduct.of(call)
@@ -124,7 +133,7 @@ class Watch(Seam):
     ) -> Tensor:
         name, cross = self._inside[-1]
         self.count += 1
-        seen = Attention(name, self.count - 1, cross, weights, value, output)
+        seen = Attention(name, self.count - 1, cross, weights, value, output, self.starts)
         for change in self.changes:
             found = change(seen)
             seen = seen if found is None else replace(seen, weights=found)
@@ -146,15 +155,20 @@ class Watch(Seam):
 
 
 @contextmanager
-def watched(watch: Watch, module: nn.Module) -> Iterator[None]:
-    """Inside the block every forward pass of `module` in this thread shows its attentions; after it nothing stays."""
+def watched(watch: Watch, module: nn.Module, names: Collection[str] | None = None) -> Iterator[None]:
+    """Inside the block every forward pass of `module` in this thread shows its attentions; after it nothing stays.
+
+    `names` are the submodules that pay attention, where they are known; that saves hooks on all others.
+    """
     with ExitStack() as stack:
+        stack.enter_context(opened(watch, module))
         for name, part in module.named_modules():
+            if name and names is not None and name not in names:
+                continue
             before = part.register_forward_pre_hook(_entering(watch, name), with_kwargs=True)
             stack.callback(before.remove)
             after = part.register_forward_hook(lambda *_: watch.leave(), always_call=True)
             stack.callback(after.remove)
-        stack.enter_context(opened(watch, module))
         outer = watch.under
         while outer is not None:
             if isinstance(outer, Watch) and not outer.muted:
@@ -162,6 +176,16 @@ def watched(watch: Watch, module: nn.Module) -> Iterator[None]:
                 outer.muted = True
                 stack.callback(setattr, outer, "muted", False)
             outer = outer.under
+        yield
+
+
+@contextmanager
+def opened_behind_changes(seam: Seam, module: nn.Module) -> Iterator[None]:
+    """As `opened`; where attention is being changed, the seam sees the calls of a model with those weights."""
+    with ExitStack() as stack:
+        stack.enter_context(opened(seam, module))
+        if seam.under is not None:
+            stack.enter_context(watched(Watch(), module))
         yield
 
 
@@ -175,7 +199,7 @@ def _entering(watch: Watch, name: str) -> Callable[[nn.Module, tuple[Any, ...], 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not name:
             ids = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.dim() >= 2), None)
-            watch.start(0 if ids is None else len(ids))
+            watch.start(ids, kwargs.get("attention_mask"))
         watch.enter(name, _is_cross(module, args, kwargs))
 
     return begin

@@ -1,0 +1,126 @@
+"""The explained number as a sum over tokens, followed forward through the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from saliently.checks import Checks
+from saliently.errors import ModelError
+from saliently.methods.base import Method, Scores
+from saliently.models.base import Batch
+from saliently.runner import Pass, Runner
+from saliently.seam.decomposed import Decomposed
+from saliently.seam.watch import opened_behind_changes
+from saliently.types import Quantity
+
+_AT_ONCE, _LONGEST = 2**23, 2**27
+"""Most numbers in the parts of a layer's states: of the texts that run together, and of one text, which runs at all. A
+pass holds about twenty times as many at its peak: 10 GB for the longest in float32, some 400 tokens of BERT-base."""
+
+
+@dataclass(frozen=True, repr=False)
+class DecompX(Method):
+    """Saliency: the part of each token's word vector in the explained number, followed forward to the logits.
+
+    Modarressi et al. 2023. Signed, in units of the target; sums exactly to it (to rounding), special tokens included.
+    At each operation the vectors are split into one part for each token, and what is not linear is made so by numbers
+    of the real pass: attention weights, the norms' divisors and the gates of gated units are constants, an activation
+    multiplies every part by y / x, a product of two equals passes on one half from each.
+
+    What belongs to no token (biases, positions, segments, start tokens) is shared out where it is added, part k getting
+    |b . z_k| / sum |b . z_k| of it (the paper's AbsDot; equal shares where all are 0, as before any token has come in).
+    `bias="none"` drops it instead: then this is lrp(variant="cp"), worked out forward, and the checks say what is
+    missing.
+
+    Departures: the paper shares out the biases of an attention block together, at its end; here each goes where it is
+    added, so that any architecture will do. A probability is explained through its slope at the logits; the checks say
+    what that leaves out.
+
+    Costs memory and time of as many forward passes as there are tokens, at once.
+
+    Raises, when run, a ModelError that names any operation that no rule splits.
+    """
+
+    name: ClassVar[str] = "decompx"
+    quantity: ClassVar[Quantity] = "saliency"
+    bias: Literal["absdot", "none"] = "absdot"
+
+    def rows(self, tokens: int) -> int:
+        return tokens + 1
+
+    def __call__(self, runner: Runner) -> list[Scores]:
+        found = {
+            each.example: (each.value, each.part)
+            for each in runner.through(
+                runner.everything(), lambda one: _decompose(one, self.bias == "absdot"), backward=False
+            )
+        }
+        for i, tokens in enumerate(runner.inputs):
+            runner.forward_rows[i] += len(tokens.ids)
+        return [self._answer(runner, i, *found[i]) for i in range(len(runner.inputs))]
+
+    def _answer(self, runner: Runner, i: int, value: float, scores: Tensor) -> Scores:
+        words = torch.tensor(runner.inputs[i].words)
+        shares = {"words": float(scores[words].sum()), "special tokens": float(scores[~words].sum())}
+        shares["the rest"] = value - sum(shares.values())
+        return Scores(scores, checks=Checks(kept=tuple(shares.items())))
+
+
+def _decompose(one: Pass, split: bool) -> list[Tensor]:
+    """(T,) for each row of a batch."""
+    many, classes = len(one.batch.ids), len(one.model.labels)
+    logits = torch.zeros(many, classes, dtype=one.x.dtype, device=one.x.device)
+    parts: list[Tensor] = [torch.zeros(0, classes)] * many
+    for rows in _groups(one):
+        real = one.batch.mask[rows[0]].bool()
+        found, shares = _one_length(one, rows, real, split)
+        logits[rows] = found.to(logits.dtype)
+        for p, row in enumerate(rows):
+            parts[row] = shares[:, p].to("cpu", torch.float64)
+    (slope,) = torch.autograd.grad(one.take(logits.requires_grad_()).sum(), logits)
+    return [part @ slope[p].to("cpu", torch.float64) for p, part in enumerate(parts)]
+
+
+def _groups(one: Pass) -> Iterator[list[int]]:
+    """Rows of one length, so few that their parts fit into memory."""
+    lengths = one.batch.mask.sum(1).tolist()
+    for length in sorted(set(lengths)):
+        rows = [p for p, other in enumerate(lengths) if other == length]
+        each = length * length * one.x.shape[-1]
+        if each > _LONGEST:
+            raise ModelError(
+                f"The parts of {length} tokens were asked for; with vectors of {one.x.shape[-1]} numbers that is "
+                f"{each:.1e} numbers a layer, too many to hold at once. Use lrp(variant='cp'), or a shorter text."
+            )
+        step = max(1, _AT_ONCE // each)
+        yield from (rows[at : at + step] for at in range(0, len(rows), step))
+
+
+def _one_length(one: Pass, rows: Sequence[int], real: Tensor, split: bool) -> tuple[Tensor, Tensor]:
+    """Logits (P, C) of those rows without their padding, and their parts (T, P, C)."""
+    batch = one.batch
+    kinds = None if batch.kinds is None else _cut(batch.kinds, rows, real)
+    alone = Batch(_cut(batch.ids, rows, real), _cut(batch.mask, rows, real), kinds, batch.side)
+    x = _cut(one.x.detach(), rows, real).requires_grad_()
+    seam = Decomposed(x.shape[1], split)
+    seam.start(x)
+    with _nothing_saved(), opened_behind_changes(seam, one.model.module):
+        logits = one.model.run(alone, x)
+    return logits.detach(), seam.splits.of(logits)
+
+
+def _nothing_saved() -> AbstractContextManager[None]:
+    """Inside the block, graphs know what depends on what and keep no tensor, which would keep its parts."""
+    return saved_tensors_hooks(lambda kept: None, lambda gone: gone)
+
+
+def _cut(given: Tensor, rows: Sequence[int], real: Tensor) -> Tensor:
+    """(P, T, ...) of (R, L, ...)."""
+    return given[list(rows)][:, real]
