@@ -45,9 +45,11 @@ class LRP(Method):
     to "share" it among the inputs or to count as "zero"; `first` ("w-square" or "flat") is for sums that read the word
     vectors themselves. With the defaults a bias absorbs what is due to it and nothing is divided by.
 
-    Departures: a function that is not 0 at 0 is a gate in every variant; epsilon is 0 by default, where the papers divide
-    by a small one, so that nothing is divided by at all. Layer-wise relevance propagation is patented by its inventors;
-    this text and code give no licence to that. Look into it before commercial use.
+    Departures: a function that is not 0 at 0 is a gate in every variant; epsilon is 0 by default, where the papers add
+    a small number to what they divide by, so that nothing is divided by at all.
+
+    Layer-wise relevance propagation is patented by its inventors; this text and code give no licence to that. Look into
+    it before commercial use.
 
     Raises, when run, a ModelError that names any operation that passes relevance on and that no rule has seen.
     """
