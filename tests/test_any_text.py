@@ -24,6 +24,8 @@ from saliently.types import Explanation, Pinned, Tokens
 from saliently.view.page import page
 from tests import tiny
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* in the text was read as text:saliently.errors.SaliencyWarning")
+
 EACH = -(-int(os.environ.get("SALIENTLY_EXAMPLES", "900")) // len(tiny.TOKENIZERS))
 TRY = settings(
     max_examples=EACH,

@@ -43,7 +43,7 @@ def test_one_text_that_is_no_text(text: Any) -> None:
         saliently.explain(tiny.bert(), text, "gradient")
 
 
-@pytest.mark.parametrize("fields", [{}, {"premise": "a", "hypothesis": "b"}, {"text": "a", "more": "b"}, {"text": 5}])
+@pytest.mark.parametrize("fields", [{}, {"question": "a", "context": "b"}, {"text": "a", "more": "b"}, {"text": 5}])
 def test_fields_that_the_model_does_not_read(fields: Any) -> None:
     with expect(InputError, *(str(name) for name in fields if name != "more")):
         saliently.explain(tiny.bert(), fields, "gradient")

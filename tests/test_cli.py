@@ -78,6 +78,19 @@ def test_texts_come_from_arguments_a_file_or_standard_input(model: str, tmp_path
     assert call("explain", "--file", "-", *rest, stdin=f"{GOOD}\n{OTHER}\n").stdout == expected
 
 
+def test_a_pair_comes_from_two_texts_or_a_line_with_a_tab(model: str, tmp_path: Path) -> None:
+    pair = {"premise": GOOD, "hypothesis": OTHER}
+    ours = call("explain", GOOD, OTHER, "--pair", "--json", "--method", "gradient", "--model", model)
+    theirs = saliently.explain(saliently.load(model), pair, "gradient")
+    assert json.loads(ours.stdout)["fields"] == pair
+    assert [token["score"] for token in json.loads(ours.stdout)["tokens"]] == pytest.approx(theirs.scores.tolist())
+    (tmp_path / "pairs.txt").write_text(f"{GOOD}\t{OTHER}\n{OTHER}\t{GOOD}\n", encoding="utf-8")
+    lines = call("explain", "--file", str(tmp_path / "pairs.txt"), "--pair", "--json", "--method=lrp", "--model", model)
+    assert [json.loads(line)["fields"]["premise"] for line in lines.stdout.splitlines()] == [GOOD, OTHER]
+    failed(call("explain", GOOD, "--pair", "--model", model), "A premise and a hypothesis", "1 text.", "Give two texts")
+    failed(call("explain", "--pair", "--model", model, stdin=f"{GOOD}\t{OTHER}\n{GOOD}\n"), "line 2 holds 1 text")
+
+
 def test_options_reach_the_question(model: str) -> None:
     arguments = ("--target", "glad", "--against", "sad", "--of", "probability", "--blank", "mask,zero")
     record = json.loads(call("explain", GOOD, "--json", "--model", model, *arguments).stdout)

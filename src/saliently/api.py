@@ -63,7 +63,7 @@ def explain(
         text: one text, which gives one Explanation, or several, which give a list in the same order.
         method: a recipe such as "occlusion(blank='zero')"; `saliently methods` lists them.
         target: the label to explain, None for the class that the model predicts, or a Target for another scale.
-        against: another label, or "rest": explain the difference.
+        against: another label, "rest" or "mean" for the others: explain the difference.
         options: truncation, memory, progress.
 
     Returns:
@@ -104,7 +104,7 @@ def stream(
     chosen = parse(method).resolved(asked)
     wanted = target if isinstance(target, Target) else Target(target)
     wanted = wanted if against is None else replace(wanted, against=against)
-    targets.check(wanted, asked.labels)
+    targets.check(wanted, asked.labels, asked.link)
     job = _Job(asked, chosen, wanted, Budget(options.budget), options.tick)
     for chunk in chunks(asked, texts, chosen.rows, options):
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,14 +33,15 @@ app = typer.Typer(
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Shipped (default, bilstm), a folder, or a hub name.")]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Label to explain; else the predicted one.")]
-AgainstOption = Annotated[str | None, typer.Option(help="Another label, or 'rest': explain the difference.")]
-ScaleOption = Annotated[str, typer.Option("--of", help="logit, probability or log-probability.")]
+AgainstOption = Annotated[str | None, typer.Option(help="Another label, 'rest' or 'mean': explain the difference.")]
+ScaleOption = Annotated[str, typer.Option("--of", help="logit, probability, log-probability; output (regression).")]
 BlankOption = Annotated[
     str | None, typer.Option("--blank", "-b", help="In a word's place: mask, zero, pad, mean, delete.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, instead of a picture.")]
 SaveOption = Annotated[Path | None, typer.Option("--save", "-s", help="Also write .html, .json, .jsonl, .png or .svg.")]
 FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read texts, one a line; - is standard input.")]
+PairOption = Annotated[bool, typer.Option("--pair", help="Premise and hypothesis: two texts, or lines with a tab.")]
 TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that the model can't take whole; says so.")]
 BudgetOption = Annotated[int, typer.Option(min=1, help="Most tokens in a batch; less saves memory.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
@@ -64,6 +65,7 @@ def explain(
     as_json: JsonOption = False,
     save: SaveOption = None,
     file: FileOption = None,
+    pair: PairOption = False,
     truncate: TruncateOption = False,
     budget: BudgetOption = 2048,
     device: DeviceOption = "cpu",
@@ -79,7 +81,8 @@ def explain(
     from saliently.view.files import save as write
 
     wanted, chosen = Target(target, against, of), _method(method, blank)  # type: ignore[arg-type]
-    lines = _texts(texts, file)
+    given = _texts(texts, file)
+    lines = _pairs(given, typed=bool(texts)) if pair else given
     _check_save(save, several=len(lines) > 1)
     finished: list[Explanation] = []
     failures = 0
@@ -237,6 +240,18 @@ def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
     if not lines:
         raise InputError("A text was asked for; the input is empty. Give one text a line.")
     return lines
+
+
+def _pairs(texts: Sequence[str], typed: bool) -> list[Mapping[str, str]]:
+    """Two texts as a pair, or each line cut at its tab."""
+    cut = [tuple(texts)] if typed else [tuple(line.split("\t")) for line in texts]
+    for at, parts in enumerate(cut):
+        if len(parts) != 2:
+            raise InputError(
+                f"A premise and a hypothesis were asked for; {'the command' if typed else f'line {at + 1}'} holds "
+                f"{len(parts)} text{'s' * (len(parts) != 1)}. Give two texts, or lines with one tab between them."
+            )
+    return [{"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in cut]
 
 
 def _labelled(lines: list[str]) -> tuple[list[str], list[str] | None]:

@@ -246,9 +246,9 @@ class Runner:
         """(P,) the explained numbers; pins those whose unchanged input this is."""
         for example, row_logits in zip(map(int, pack.example), logits, strict=True):
             if self.pinned[example] is None:
-                self.pinned[example] = targets.pin(self.target, row_logits.detach(), self.model.labels)
+                self.pinned[example] = targets.pin(self.target, row_logits.detach(), self.model.labels, self.model.link)
         pins = [pin for e in pack.example if (pin := self.pinned[int(e)]) is not None]
-        values = targets.evaluate(pins, logits)
+        values = targets.evaluate(pins, logits, self.model.link)
         for example, row, value in zip(
             map(int, pack.example), map(int, pack.row), values.detach().tolist(), strict=True
         ):

@@ -11,9 +11,10 @@ from typing import SupportsIndex
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from saliently.errors import RecipeError, did_you_mean
-from saliently.types import Pinned, Target
+from saliently.types import Link, Pinned, Target
 
 OTHERS = ("rest", "mean")
 """What stands for all classes but the one that is explained."""
@@ -43,8 +44,19 @@ def find_label(asked: str | int, labels: Sequence[str]) -> int:
     )
 
 
-def check(target: Target, labels: Sequence[str]) -> None:
+def check(target: Target, labels: Sequence[str], link: Link = "softmax") -> None:
     """Raise RecipeError where `target` names what the model does not have, before any pass is spent."""
+    if link == "none" and target.of not in ("logit", "output"):
+        raise RecipeError(
+            f"The {target.of} was asked for; the model's output is a number, not a class. Leave `of` out."
+        )
+    if link != "none" and target.of == "output":
+        raise RecipeError("The output itself was asked for; the model has classes. Ask for the logit or a probability.")
+    if link == "sigmoid" and target.against == "rest":
+        raise RecipeError(
+            "Target against 'rest' was asked for; this model judges each label by itself, so the rest is no label. "
+            "Name a label, or ask for the logit alone, which is the log-odds already."
+        )
     label = None if target.label is None else find_label(target.label, labels)
     if target.against is None:
         return
@@ -59,7 +71,7 @@ def check(target: Target, labels: Sequence[str]) -> None:
         )
 
 
-def pin(target: Target, logits: Tensor, labels: Sequence[str]) -> Pinned:
+def pin(target: Target, logits: Tensor, labels: Sequence[str], link: Link = "softmax") -> Pinned:
     """Fix the class by the plain forward pass's logits (C,)."""
     predicted = int(logits.argmax())
     index = predicted if target.label is None else find_label(target.label, labels)
@@ -67,7 +79,7 @@ def pin(target: Target, logits: Tensor, labels: Sequence[str]) -> Pinned:
     if target.against is not None and target.against not in OTHERS:
         against = find_label(target.against, labels)
     name = str(target.against) if target.against in OTHERS else None if against is None else labels[against]
-    return Pinned(index, labels[index], target.of, against, name, predicted == index)
+    return Pinned(index, labels[index], "output" if link == "none" else target.of, against, name, predicted == index)
 
 
 def check_pinned(pinned: Pinned) -> None:
@@ -79,13 +91,14 @@ def check_pinned(pinned: Pinned) -> None:
         )
 
 
-def evaluate(pinned: Sequence[Pinned], logits: Tensor) -> Tensor:
+def evaluate(pinned: Sequence[Pinned], logits: Tensor, link: Link = "softmax") -> Tensor:
     """(R,) the explained number of each row, from logits (R, C); differentiable."""
     # A confident model's log-probability is lost in float32; Apple's GPUs have no wider type.
     logits = logits.float() if logits.device.type == "mps" else logits.double()
     of, against = pinned[0].of, pinned[0].against
     index = torch.tensor([p.index for p in pinned], device=logits.device)[:, None]
-    scores = logits if of == "logit" else logits.log_softmax(-1)
+    chances = {"softmax": lambda: logits.log_softmax(-1), "sigmoid": lambda: F.logsigmoid(logits)}
+    scores = logits if of in ("logit", "output") else chances[link]()
     ours = scores.gather(1, index)[:, 0]
     if against is None:
         return ours.exp() if of == "probability" else ours

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Quantity = Literal["sensitivity", "saliency", "attention", "selection", "interaction"]
-Scale = Literal["logit", "probability", "log-probability"]
+Scale = Literal["logit", "probability", "log-probability", "output"]
+Link = Literal["softmax", "sigmoid", "none"]
+"""How a model's numbers become probabilities: one label of all, each label by itself, or not at all (regression)."""
 Grouping = Literal["sum", "l2", "mean"]
 
 # How the scores of a word's pieces become the word's score. Only "sum" keeps totals.
@@ -93,7 +95,8 @@ class Target:
         label: a label's name or index; None for the class that the model predicts.
         against: another label, "rest" for all others together, or "mean" for the mean of all others (what LRP calls a
             contrastive start): the difference is explained.
-        of: the scale: "logit" (default), "probability", or "log-probability" (nats).
+        of: the scale: "logit" (default), "probability", or "log-probability" (nats); for regression the default is
+            "output", the number itself.
     """
 
     label: str | int | None = None
@@ -101,7 +104,7 @@ class Target:
     of: Scale = "logit"
 
     def __post_init__(self) -> None:
-        if self.of not in ("logit", "probability", "log-probability"):
+        if self.of not in get_args(Scale):
             raise RecipeError(
                 f"Target scale {self.of!r} was asked for; there are 'logit', 'probability' and 'log-probability'."
             )
@@ -134,8 +137,8 @@ class Pinned:
 
     @property
     def unit(self) -> str:
-        """What one step of a score is: logit, nat or probability."""
-        return {"logit": "logit", "probability": "probability", "log-probability": "nat"}[self.of]
+        """What one step of a score is: logit, nat, probability, or one of the model's own output."""
+        return {"log-probability": "nat"}.get(self.of, self.of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from saliently.errors import ModelError
 from saliently.seam.places import Place, places
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.seam.words import embeddings_replaced
-from saliently.types import Tokens
+from saliently.types import Link, Tokens
 
 Side = Literal["right", "left"]
 
@@ -67,6 +67,7 @@ class Model:
         read: text to tokens.
         forward: batch to logits (R, C), through `module`.
         labels: (C,) names of the classes.
+        link: how its numbers become probabilities.
         blank_ids: token ids of "mask" and "pad", where the model has them.
         sides: sides on which a row may be padded without changing its logits; empty if rows can't be padded, so that
             only rows of one length run together.
@@ -79,6 +80,7 @@ class Model:
     read: Reader
     forward: Callable[[Batch], Tensor]
     labels: tuple[str, ...]
+    link: Link = "softmax"
     blank_ids: Mapping[str, int] = field(default_factory=dict)
     sides: tuple[Side, ...] = ("right",)
     max_rows: int | None = None

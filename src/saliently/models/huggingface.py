@@ -21,6 +21,7 @@ from saliently.errors import ModelError, SaliencyError
 from saliently.models.base import Batch, Model
 from saliently.models.padding import harmless_sides
 from saliently.models.reading import TokenizerReader
+from saliently.types import Link
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,10 +91,19 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         read=reader,
         forward=_Forward(module, embedding),
         labels=tuple(config.id2label[i] for i in range(config.num_labels)),
+        link=_link(config),
         blank_ids={kind: token for kind, token in blanks.items() if token is not None},
         max_rows=1 if _known(config.pad_token_id, embedding) is None else None,
     )
     return replace(model, sides=harmless_sides(model))
+
+
+def _link(config: Any) -> Link:
+    """By the problem that the configuration names; one output without a name is a label by itself, as pipelines of
+    transformers take it, and its logit is the number itself."""
+    if config.problem_type == "regression":
+        return "none"
+    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
 
 
 def _known(token: int | None, embedding: nn.Module) -> int | None:
@@ -147,18 +157,12 @@ def _takes(module: nn.Module) -> frozenset[str]:
 
 
 def _check_head(name: str, config: Any, head: str | None = None) -> None:
-    """Raise ModelError unless this is a classifier of one label; else transformers would invent a head at random."""
+    """Raise ModelError unless this classifies sequences; else transformers would invent a head at random."""
     heads = [head] if head else list(config.architectures or [])
     if not any(each.endswith("ForSequenceClassification") for each in heads):
         raise ModelError(
             f"A sequence classifier was asked for; {name} is {', '.join(heads) or 'a model without a head'}. "
             "Load a ...ForSequenceClassification model, or fine-tune this one first."
-        )
-    if config.num_labels < 2 or config.problem_type in ("regression", "multi_label_classification"):
-        raise ModelError(
-            f"A classifier that chooses one label was asked for; {name} has {config.num_labels} "
-            f"{'output' if config.num_labels == 1 else 'outputs'} and problem type {config.problem_type}. "
-            "Wrap a module of your own around it that returns one logit a label; see saliently.wrap."
         )
 
 

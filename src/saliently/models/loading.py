@@ -29,7 +29,7 @@ def load(
     model computes in `dtype`.
 
     Raises:
-        ModelError: it can't be found, reached or read, has unsafe weights or another head than one that classifies.
+        ModelError: it can't be found, reached or read, has unsafe weights, or a head that does not classify sequences.
     """
     shipped = SHIPPED / str(name)
     folder = shipped if str(name) in shipped_names() and not Path(name).is_dir() else Path(name)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saliently.errors import ModelError
 from saliently.models.base import Batch, Model
-from saliently.models.reading import TokenizerReader, check_some_token, only_text
+from saliently.models.reading import TokenizerReader, check_some_token, checked
 from saliently.types import Span, Tokens
 from saliently.units import group
 
@@ -34,7 +34,7 @@ class FunctionReader:
         Raises:
             InputError: no text. ModelError: the function gave ids and spans that don't fit each other or the text.
         """
-        text = only_text(fields)
+        text = checked(fields, (("text",),))["text"]
         ids, places = _plain(self.function(text))
         if len(ids) != len(places):
             raise ModelError(f"The reading function gave {len(ids)} ids and {len(places)} spans; give one span an id.")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from saliently.errors import InputError
+from saliently.errors import InputError, SaliencyWarning
 from saliently.types import Span, Tokens
 from saliently.units import group
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+PAIR = ("premise", "hypothesis")
+"""Names of the two texts of a pair, in the order in which models read them."""
+
 
 @dataclass(frozen=True, eq=False)
 class TokenizerReader:
-    """Reads one text field.
+    """Reads a text, or a pair of texts as the tokenizer joins them.
 
     Attributes:
         tokenizer: a copy of our own, so that the user's is never changed.
@@ -44,26 +48,24 @@ class TokenizerReader:
         return TokenizerReader(copy, tuple(specials), limit, segments, unknown)
 
     def __call__(self, fields: Mapping[str, str], truncate: bool) -> Tokens:
-        """Tokens of the one field.
+        """Tokens of the field `text`, or of the fields `premise` and `hypothesis`.
 
         Raises:
-            InputError: other fields than `text`; no text; not Unicode; longer than the limit and not `truncate`.
+            InputError: other fields; no text; not Unicode; longer than the limit and not `truncate`.
         """
-        text = only_text(fields)
-        found = self.tokenizer.encode(text)
+        given = checked(fields, (("text",), PAIR))
+        found = _encode(self.tokenizer, given)
         kept, truncated = found, None
         if self.limit is not None and len(found.ids) > self.limit:
             if not truncate:
                 raise too_long(len(found.ids), self.limit)
-            truncated, kept = (len(found.ids), self.limit), self._cut(text, self.limit)
-        spans = [
-            None if special else Span("text", *offsets)
-            for special, offsets in zip(kept.special_tokens_mask, kept.offsets, strict=True)
-        ]
-        check_some_token(text, spans)
-        tokens = group(fields, *self._only_words(kept), spans)
+            truncated, kept = (len(found.ids), self.limit), self._cut(given, self.limit)
+        spans = _spans(kept, list(given))
+        for name, text in given.items():
+            check_some_token(text, [span for span in spans if span is None or span.field == name])
+        tokens = group(given, *self._only_words(kept), spans)
         kinds = tuple(kept.type_ids) if self.segments else ()
-        return replace(tokens, kinds=kinds, truncated=truncated, notes=self._notes(text, truncated))
+        return replace(tokens, kinds=kinds, truncated=truncated, notes=self._notes(given, truncated))
 
     def _only_words(self, found: Encoding) -> tuple[list[int], list[str]]:
         """Ids and spellings, where text never has the id of a special token.
@@ -77,34 +79,57 @@ class TokenizerReader:
                 ids[at], pieces[at] = self.unknown, self.tokenizer.id_to_token(self.unknown) or pieces[at]
         return ids, pieces
 
-    def _cut(self, text: str, limit: int) -> Encoding:
+    def _cut(self, given: Mapping[str, str], limit: int) -> Encoding:
         copy = type(self.tokenizer).from_str(self.tokenizer.to_str())
         copy.encode_special_tokens = True
         copy.enable_truncation(limit)
-        return copy.encode(text)
+        return _encode(copy, given)
 
-    def _notes(self, text: str, truncated: tuple[int, int] | None) -> tuple[str, ...]:
+    def _notes(self, given: Mapping[str, str], truncated: tuple[int, int] | None) -> tuple[str, ...]:
         said = []
         if truncated:
             said.append(f"Cut from {truncated[0]} to {truncated[1]} tokens, the model's limit; the rest was not seen.")
-        if typed := [special for special in self.specials if special in text]:
+        if typed := [special for special in self.specials if any(special in text for text in given.values())]:
             said.append(f"{', '.join(typed)} in the text was read as text, not as a special token.")
+            warnings.warn(said[-1], SaliencyWarning, stacklevel=2)
         return tuple(said)
 
 
-def only_text(fields: Mapping[str, str]) -> str:
-    """The field `text`, checked.
+def _encode(tokenizer: Tokenizer, given: Mapping[str, str]) -> Encoding:
+    """A text, or two as the tokenizer joins them."""
+    first, second = (*given.values(), None)[:2]
+    return tokenizer.encode(str(first), second)
+
+
+def _spans(found: Encoding, names: Sequence[str]) -> list[Span | None]:
+    """Where each token stands; None for a special one."""
+    special = found.special_tokens_mask
+    owners = [owner or 0 for owner in found.sequence_ids]
+    return [None if special[i] else Span(names[owners[i]], *offsets) for i, offsets in enumerate(found.offsets)]
+
+
+def checked(fields: Mapping[str, str], allowed: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    """The fields in the order in which a model reads them; `allowed` holds the sets of names that it takes.
 
     Raises:
         InputError: other or missing fields, no text, a lone surrogate.
     """
-    if set(fields) != {"text"}:
-        raise InputError(f"Fields {', '.join(fields) or 'none'} were given; this model reads one field: text.")
-    text = fields["text"]
+    names = next((names for names in allowed if set(names) == set(fields)), None)
+    if names is None:
+        takes = ", or ".join(" and ".join(names) for names in allowed)
+        raise InputError(f"Fields {', '.join(fields) or 'none'} were given; this model reads {takes}.")
+    return {name: _checked_text(fields[name], name) for name in names}
+
+
+def _checked_text(text: object, name: str) -> str:
+    """A text that can be read."""
     if not isinstance(text, str):
         raise InputError(f"A text was asked for; found {type(text).__name__} {text!r:.40}. Give a string.")
     if not text.strip():
-        raise InputError(f"A text was asked for; this one is empty{', but for spaces' * bool(text)}. Give some words.")
+        which = "" if name == "text" else f" ({name})"
+        raise InputError(
+            f"A text was asked for; this one{which} is empty{', but for spaces' * bool(text)}. Give some words."
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
