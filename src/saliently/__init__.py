@@ -46,6 +46,7 @@ _WHERE = {
     "parse": "names",
     "stream": "api",
     "wrap": "api",
+    "wrap_function": "models.function",
 }
 
 __all__ = [*sorted(_WHERE), "__version__"]
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         Zeroed,
         change_attention,
     )
+    from saliently.models.function import wrap_function
     from saliently.names import parse
     from saliently.types import Comparison, Explanation, Target
     from saliently.view.record import load_explanation, load_explanations

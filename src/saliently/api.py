@@ -14,7 +14,7 @@ import torch
 
 from saliently import targets
 from saliently.chunks import Options, Text, chunks
-from saliently.errors import NumberError, SaliencyError, SomeFailed
+from saliently.errors import ModelError, NumberError, SaliencyError, SomeFailed
 from saliently.methods.base import Method, Scores
 from saliently.metrics.agreement import agreement
 from saliently.models.base import Model
@@ -101,7 +101,7 @@ def stream(
         RecipeError, ModelError: what is wrong for every text is raised at once.
     """
     asked = load(model) if isinstance(model, (str, Path)) else model
-    chosen = parse(method).resolved(asked)
+    chosen = _served(asked, parse(method)).resolved(asked)
     wanted = target if isinstance(target, Target) else Target(target)
     wanted = wanted if against is None else replace(wanted, against=against)
     targets.check(wanted, asked.labels, asked.link)
@@ -111,6 +111,16 @@ def stream(
         results = dict(zip(good, _explain(job, list(good.values())), strict=True)) if good else {}
         for at, tokens in chunk.items():
             yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
+
+
+def _served(model: Model, method: Method) -> Method:
+    """The method, if a model without word vectors can serve it."""
+    if method.vectors and not model.vectors:
+        raise ModelError(
+            f"{method!r} was asked of {model.name}, a function of texts; it needs the word vectors of a model. Use "
+            "occlusion, which only takes words away."
+        )
+    return method
 
 
 def compare(

@@ -33,8 +33,9 @@ def check_blank(blank: str, allowed: tuple[str, ...] = BLANKS) -> None:
 
 
 def default_blank(model: Model) -> str:
-    """`"mask"` where the model has a mask token, since it has seen that in training; else `"zero"`."""
-    return "mask" if "mask" in model.blank_ids else "zero"
+    """`"mask"` where the model has a mask token, since it has seen that in training; else `"zero"`, or `"delete"` where
+    words have no vectors."""
+    return "mask" if "mask" in model.blank_ids else "zero" if model.vectors else "delete"
 
 
 def blank_vector(model: Model, blank: str) -> Tensor:

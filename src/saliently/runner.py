@@ -10,7 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
@@ -157,18 +157,22 @@ class Runner:
         self._pin(blocks)
         found = {example: torch.full((len(keep),), torch.nan, dtype=torch.float64) for example, keep in blocks.items()}
 
+        delete = blank == "delete" and self.model.vectors  # without vectors an id stands for a word that is gone
+
         def one(pack: Pack) -> Tensor:
-            places = self._shelf.places(pack, blocks, blank == "delete")
+            places = self._shelf.places(pack, blocks, delete)
             batch = self._shelf.batch(pack, places, self.model.device)
             x = None
-            if blank != "delete":
+            if not delete:
                 keep = packing.keeps(pack, places, blocks).to(self.model.device)
-                if not bool((keep == 1).all()):
+                if self.model.vectors and not bool((keep == 1).all()):
                     x = erase.blend(self.model.embed(batch.ids), keep, self.blank(blank))
+                elif not bool((keep == 1).all()):
+                    batch = replace(batch, ids=batch.ids.masked_fill(keep != 1, self._blank_id(blank)))
             with torch.no_grad():
                 return self._evaluate(pack, self.model.run(batch, x), blocks).double().cpu()
 
-        for pack, values in self._stream(blocks, blank == "delete", one, self.forward_rows):
+        for pack, values in self._stream(blocks, delete, one, self.forward_rows):
             for example, row, value in zip(pack.example, pack.row, values, strict=True):
                 found[int(example)][int(row)] = value
         return found
@@ -231,6 +235,10 @@ class Runner:
         if kind not in self._blanks:
             self._blanks[kind] = erase.blank_vector(self.model, kind)
         return self._blanks[kind]
+
+    def _blank_id(self, kind: str) -> int:
+        """The id that stands for a word taken away, where words have no vectors."""
+        return self.model.blank_ids[kind] if kind in self.model.blank_ids else int(self.blank(kind).sum())
 
     def _pass(self, pack: Pack, places: Tensor, blocks: Blocks, path: Path) -> Pass:
         batch = self._shelf.batch(pack, places, self.model.device)

@@ -35,6 +35,14 @@ def group(fields: Mapping[str, str], ids: Sequence[int], pieces: Sequence[str], 
     return Tokens(dict(fields), tuple(ids), tuple(pieces), tuple(spans), tuple(units), tuple(parts))
 
 
+def words(text: str) -> list[tuple[int, int]]:
+    """Where the words and signs of a text stand, spaces left out: `"so good!"` -> `[(0, 2), (3, 7), (7, 8)]`."""
+    clusters = [0, *(found.end() for found in _CLUSTER.finditer(text))]
+    edges = {0, len(text), *(found.start() for found in _WORD_EDGE.finditer(text))}
+    cuts = [at for at in clusters if at in edges]
+    return [(start, end) for start, end in pairwise(cuts) if text[start:end].strip()]
+
+
 def _cover(text: str, start: int, end: int) -> tuple[int, int]:
     """The characters a token stands for, less the spaces around them; never empty.
 

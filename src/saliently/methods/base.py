@@ -28,11 +28,13 @@ class Method(ABC):
     """A saliency method. Subclasses are frozen dataclasses, final; `repr` is the recipe, `saliently.parse` undoes it.
 
     Attributes:
-        name: as in the papers. quantity: what kind of number the scores are.
+        name: as in the papers. quantity: what kind of number the scores are. vectors: does it need word vectors? Those
+            that only take words away do not.
     """
 
     name: ClassVar[str]
     quantity: ClassVar[Quantity]
+    vectors: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, runner: Runner) -> list[Scores]:

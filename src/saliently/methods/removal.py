@@ -31,6 +31,7 @@ class Occlusion(Method):
 
     name: ClassVar[str] = "occlusion"
     quantity: ClassVar[Quantity] = "saliency"
+    vectors: ClassVar[bool] = False
     blank: str | None = None
     window: int = 1
 

@@ -68,9 +68,10 @@ class Model:
         forward: batch to logits (R, C), through `module`.
         labels: (C,) names of the classes.
         link: how its numbers become probabilities.
-        blank_ids: token ids of "mask" and "pad", where the model has them.
+        blank_ids: token ids of "mask" and "pad", where the model has them; without vectors, of "delete" too.
         sides: sides on which a row may be padded without changing its logits; empty if rows can't be padded, so that
             only rows of one length run together.
+        vectors: does it have word vectors? A function of texts has none.
         max_rows: most rows the model takes at once, or None.
     """
 
@@ -83,6 +84,7 @@ class Model:
     link: Link = "softmax"
     blank_ids: Mapping[str, int] = field(default_factory=dict)
     sides: tuple[Side, ...] = ("right",)
+    vectors: bool = True
     max_rows: int | None = None
     lock: RLock = field(default_factory=RLock, repr=False)
 
@@ -100,6 +102,8 @@ class Model:
             ModelError: a part of it can't be looked into.
         """
         found: list[Attention] = []
+        if not self.vectors:
+            return ()
         with self.resting(), torch.no_grad(), watched(Watch(found.append), self.module):
             self.run(self.sample())
         return places(found)
