@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 from typer.testing import CliRunner, Result
 
 import saliently
@@ -89,6 +91,21 @@ def test_a_pair_comes_from_two_texts_or_a_line_with_a_tab(model: str, tmp_path: 
     assert [json.loads(line)["fields"]["premise"] for line in lines.stdout.splitlines()] == [GOOD, OTHER]
     failed(call("explain", GOOD, "--pair", "--model", model), "A premise and a hypothesis", "1 text.", "Give two texts")
     failed(call("explain", "--pair", "--model", model, stdin=f"{GOOD}\t{OTHER}\n{GOOD}\n"), "line 2 holds 1 text")
+
+
+def test_a_place_is_named_by_a_word_or_a_number(tmp_path: Path) -> None:
+    config = tiny.bert_module().config
+    module = tiny.seeded(lambda: transformers.BertForTokenClassification(config), torch.float32, 8.0)
+    module.save_pretrained(tmp_path / "tagger")
+    tiny.wordpiece().save_pretrained(tmp_path / "tagger")
+    for at in ("witty", "3"):
+        found = call("explain", GOOD, "--at", at, "--json", "--method", "gradient", "--model", str(tmp_path / "tagger"))
+        assert json.loads(found.stdout)["target"]["at"] == "'witty'"
+    side = call("compare", GOOD, "--at=witty", "--method=gradient", "--method=lrp", "--model", str(tmp_path / "tagger"))
+    assert "at 'witty'" in side.stdout
+    nothing = call("explain", GOOD, "--model", str(tmp_path / "tagger"))
+    assert nothing.exit_code == 2
+    assert "name a word of the text with at=" in nothing.stderr
 
 
 def test_options_reach_the_question(model: str) -> None:

@@ -159,8 +159,9 @@ def _explain(job: _Job, inputs: list[Tokens]) -> list[Explanation | SaliencyErro
 
     An error in the middle may be due to one of them (too long for the memory, say), so both halves are tried again.
     """
-    runner, method = Runner(job.model, inputs, job.target, job.budget, job.tick), job.method
+    method = job.method
     try:
+        runner = Runner(job.model, inputs, job.target, job.budget, job.tick)
         with job.model.resting():
             answers = method(runner)
     except SaliencyError as error:

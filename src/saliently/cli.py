@@ -35,6 +35,7 @@ ModelOption = Annotated[str, typer.Option("--model", "-m", help="Shipped (defaul
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Label to explain; else the predicted one.")]
 AgainstOption = Annotated[str | None, typer.Option(help="Another label, 'rest' or 'mean': explain the difference.")]
 ScaleOption = Annotated[str, typer.Option("--of", help="logit, probability, log-probability; output (regression).")]
+AtOption = Annotated[str | None, typer.Option(help="Which place: a word or its number; the number of a mask.")]
 BlankOption = Annotated[
     str | None, typer.Option("--blank", "-b", help="In a word's place: mask, zero, pad, mean, delete.")
 ]
@@ -61,6 +62,7 @@ def explain(
     target: TargetOption = None,
     against: AgainstOption = None,
     of: ScaleOption = "logit",
+    at: AtOption = None,
     blank: BlankOption = None,
     as_json: JsonOption = False,
     save: SaveOption = None,
@@ -80,7 +82,7 @@ def explain(
     from saliently.types import Target
     from saliently.view.files import save as write
 
-    wanted, chosen = Target(target, against, of), _method(method, blank)  # type: ignore[arg-type]
+    wanted, chosen = Target(target, against, of, _at(at)), _method(method, blank)  # type: ignore[arg-type]
     given = _texts(texts, file)
     lines = _pairs(given, typed=bool(texts)) if pair else given
     _check_save(save, several=len(lines) > 1)
@@ -89,10 +91,10 @@ def explain(
     with progress(len(lines)) as bar:
         asked = _load(model, device, dtype)
         try:
-            for at, result in stream(asked, lines, chosen, wanted, options=Options(truncate, budget, bar.tick)):
+            for place, result in stream(asked, lines, chosen, wanted, options=Options(truncate, budget, bar.tick)):
                 if isinstance(result, SaliencyError):
                     failures += 1
-                    where = f"{'text' if texts else 'line'} {at + 1}: " if len(lines) > 1 else ""
+                    where = f"{'text' if texts else 'line'} {place + 1}: " if len(lines) > 1 else ""
                     bar.show(partial(typer.echo, f"{where}{result}", err=True))
                     continue
                 if save:
@@ -114,6 +116,7 @@ def compare(
     target: TargetOption = None,
     against: AgainstOption = None,
     of: ScaleOption = "logit",
+    at: AtOption = None,
     as_json: JsonOption = False,
     save: Annotated[Path | None, typer.Option("--save", "-s", help="Also write .html or .json.")] = None,
     truncate: TruncateOption = False,
@@ -129,7 +132,7 @@ def compare(
     from saliently import api
     from saliently.types import Target
 
-    wanted = Target(target, against, of)  # type: ignore[arg-type]
+    wanted = Target(target, against, of, _at(at))  # type: ignore[arg-type]
     chosen = [_method(recipe, None) for recipe in method or _COMPARED]
     _check_save(save, several=False, endings=(".html", ".json"))
     with progress(1) as bar:
@@ -240,6 +243,11 @@ def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
     if not lines:
         raise InputError("A text was asked for; the input is empty. Give one text a line.")
     return lines
+
+
+def _at(spelled: str | None) -> int | str | None:
+    """A number stands for a place, anything else for a word."""
+    return int(spelled) if spelled is not None and spelled.isdecimal() else spelled
 
 
 def _pairs(texts: Sequence[str], typed: bool) -> list[Mapping[str, str]]:

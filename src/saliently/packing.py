@@ -98,15 +98,17 @@ class Shelf:
     sizes: Tensor  # (N,)
     pad: int
     side: Side
+    spots: Tensor | None = None  # (N,) the token whose place is asked for
 
     @staticmethod
-    def fill(inputs: list[Tokens], model: Model) -> Shelf:
+    def fill(inputs: list[Tokens], model: Model, spots: list[int] | None = None) -> Shelf:
         """All examples, on the CPU; batches go to the model's device one at a time."""
         pad = model.blank_ids.get("pad", 0)
         ids = _stack([tokens.ids for tokens in inputs], pad)
         kinds = _stack([tokens.kinds for tokens in inputs], 0) if inputs[0].kinds else None
         sizes = torch.tensor([len(tokens.ids) for tokens in inputs])
-        return Shelf(ids, kinds, sizes, pad, model.sides[0] if model.sides else "right")
+        at = None if spots is None else torch.tensor(spots)
+        return Shelf(ids, kinds, sizes, pad, model.sides[0] if model.sides else "right", at)
 
     def places(self, pack: Pack, blocks: Blocks, delete: bool) -> Tensor:
         """(P, L) for each position of the batch, the example's token that stands there; -1 at padding."""
@@ -127,7 +129,8 @@ class Shelf:
         at = places.clamp(min=0)
         ids = self.ids[rows, at].masked_fill(~mask, self.pad)
         kinds = None if self.kinds is None else self.kinds[rows, at].masked_fill(~mask, 0).to(device)
-        return Batch(ids.to(device), mask.long().to(device), kinds, self.side)
+        spot = None if self.spots is None else (places == self.spots[rows]).long().to(device)
+        return Batch(ids.to(device), mask.long().to(device), kinds, self.side, spot)
 
 
 def keeps(pack: Pack, places: Tensor, blocks: Blocks) -> Tensor:

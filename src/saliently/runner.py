@@ -135,12 +135,15 @@ class Runner:
         budget: Budget,
         tick: Callable[[int], None] = lambda rows: None,
     ) -> None:
+        """Raises RecipeError where a text has not the place that `target.at` names."""
         self.model, self.inputs, self.target, self.budget = model, inputs, target, budget
         self.pinned: list[Pinned | None] = [None] * len(inputs)
         self.plain = [float("nan")] * len(inputs)
         self.forward_rows = [0] * len(inputs)
         self.gradient_rows = [0] * len(inputs)
-        self._shelf = packing.Shelf.fill(inputs, model)
+        self._spots = None if model.find is None else [model.find(tokens, target.at) for tokens in inputs]
+        spots = None if self._spots is None else [spot.token for spot in self._spots]
+        self._shelf = packing.Shelf.fill(inputs, model, spots)
         self._blanks: dict[str, Tensor] = {}
         self._tick = tick
 
@@ -254,7 +257,8 @@ class Runner:
         """(P,) the explained numbers; pins those whose unchanged input this is."""
         for example, row_logits in zip(map(int, pack.example), logits, strict=True):
             if self.pinned[example] is None:
-                self.pinned[example] = targets.pin(self.target, row_logits.detach(), self.model.labels, self.model.link)
+                pinned = targets.pin(self.target, row_logits.detach(), self.model.labels, self.model.link)
+                self.pinned[example] = pinned if self._spots is None else replace(pinned, at=self._spots[example].said)
         pins = [pin for e in pack.example if (pin := self.pinned[int(e)]) is not None]
         values = targets.evaluate(pins, logits, self.model.link)
         for example, row, value in zip(

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from saliently.errors import RecipeError, did_you_mean
 from saliently.types import Link, Pinned, Target
 
+_LISTED = 40
 OTHERS = ("rest", "mean")
 """What stands for all classes but the one that is explained."""
 
@@ -38,8 +39,9 @@ def find_label(asked: str | int, labels: Sequence[str]) -> int:
             return same[0]
         if asked.isdecimal():
             return find_label(int(asked), labels)
+    some = f"{', '.join(labels[:_LISTED])}{' and more' if len(labels) > _LISTED else ''}"
     raise RecipeError(
-        f"Label {asked!r} was asked for; the model has {', '.join(labels)} (or 0 to {len(labels) - 1})."
+        f"Label {asked!r} was asked for; the model has {some} (or 0 to {len(labels) - 1})."
         f"{did_you_mean(str(asked), labels)}"
     )
 

@@ -23,6 +23,8 @@ Quantity = Literal["sensitivity", "saliency", "attention", "selection", "interac
 Scale = Literal["logit", "probability", "log-probability", "output"]
 Link = Literal["softmax", "sigmoid", "none"]
 """How a model's numbers become probabilities: one label of all, each label by itself, or not at all (regression)."""
+At = int | str | None
+"""A place in a text: a word, or a number."""
 Grouping = Literal["sum", "l2", "mean"]
 
 # How the scores of a word's pieces become the word's score. Only "sum" keeps totals.
@@ -97,11 +99,13 @@ class Target:
             contrastive start): the difference is explained.
         of: the scale: "logit" (default), "probability", or "log-probability" (nats); for regression the default is
             "output", the number itself.
+        at: for heads that give an output at every place, which one: a word or its number, the number of a mask.
     """
 
     label: str | int | None = None
     against: str | int | None = None
     of: Scale = "logit"
+    at: At = None
 
     def __post_init__(self) -> None:
         if self.of not in get_args(Scale):
@@ -125,6 +129,7 @@ class Pinned:
     against_index: int | None = None
     against: str | None = None  # a label, "rest" or "mean"
     predicted: bool = True  # is this the class that the model predicts?
+    at: str | None = None  # what the explained place is called, where there are several
 
     def describe(self) -> str:
         """`"the logit of POSITIVE"`, `"the probability of yes less that of no"`."""
@@ -133,7 +138,7 @@ class Pinned:
             rest = " against all other classes"
         if self.against == "mean":
             rest = " less the mean of all other classes"
-        return f"the {self.of} of {self.label}{rest}"
+        return f"the {self.of} of {self.label}{'' if self.at is None else f' at {self.at}'}{rest}"
 
     @property
     def unit(self) -> str:

@@ -107,7 +107,8 @@ def _one_length(one: Pass, rows: Sequence[int], real: Tensor, split: bool) -> tu
     """Logits (P, C) of those rows without their padding, and their parts (T, P, C)."""
     batch = one.batch
     kinds = None if batch.kinds is None else _cut(batch.kinds, rows, real)
-    alone = Batch(_cut(batch.ids, rows, real), _cut(batch.mask, rows, real), kinds, batch.side)
+    spot = None if batch.spot is None else _cut(batch.spot, rows, real)
+    alone = Batch(_cut(batch.ids, rows, real), _cut(batch.mask, rows, real), kinds, batch.side, spot)
     x = _cut(one.x.detach(), rows, real).requires_grad_()
     seam = Decomposed(x.shape[1], split)
     seam.start(x)

@@ -56,7 +56,8 @@ class Alone:
         """Logits (R, C) of so many copies."""
         batch = self.batch
         kinds = None if batch.kinds is None else batch.kinds.expand(rows, -1)
-        wide = Batch(batch.ids.expand(rows, -1), batch.mask.expand(rows, -1), kinds, batch.side)
+        spot = None if batch.spot is None else batch.spot.expand(rows, -1)
+        wide = Batch(batch.ids.expand(rows, -1), batch.mask.expand(rows, -1), kinds, batch.side, spot)
         return self.model.run(wide, self.x.expand(rows, -1, -1))
 
     def tokens_first(self, states: Tensor, rows: int, name: str) -> Tensor:
@@ -102,7 +103,8 @@ def read(runner: Runner, name: str, look: Callable[[Alone], tuple[Tensor, Tensor
 def _alone(one: Pass, layers: tuple[nn.Module, ...], p: int) -> Alone:
     real, batch = one.batch.mask[p].bool(), one.batch
     kinds = None if batch.kinds is None else batch.kinds[p : p + 1, real]
-    own = Batch(batch.ids[p : p + 1, real], batch.mask[p : p + 1, real], kinds, batch.side)
+    spot = None if batch.spot is None else batch.spot[p : p + 1, real]
+    own = Batch(batch.ids[p : p + 1, real], batch.mask[p : p + 1, real], kinds, batch.side, spot)
     return Alone(one.model, layers, own, one.x.detach()[p : p + 1, real])
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from saliently.errors import ModelError
+from saliently.models.heads import Find
 from saliently.seam.places import Place, places
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.seam.words import embeddings_replaced
@@ -35,12 +36,14 @@ class Batch:
         mask: (R, L) 1 at real tokens.
         kinds: (R, L) segment ids, or None for models that take none.
         side: on which side the padding is.
+        spot: (R, L) 1 at the place whose output is asked for, in models that give one at each; None is the first.
     """
 
     ids: Tensor
     mask: Tensor
     kinds: Tensor | None
     side: Side
+    spot: Tensor | None = None
 
     @property
     def positions(self) -> Tensor:
@@ -71,6 +74,7 @@ class Model:
         blank_ids: token ids of "mask" and "pad", where the model has them; without vectors, of "delete" too.
         sides: sides on which a row may be padded without changing its logits; empty if rows can't be padded, so that
             only rows of one length run together.
+        find: finds the place that is asked for, in models that give an output at each place; else None.
         vectors: does it have word vectors? A function of texts has none.
         max_rows: most rows the model takes at once, or None.
     """
@@ -84,6 +88,7 @@ class Model:
     link: Link = "softmax"
     blank_ids: Mapping[str, int] = field(default_factory=dict)
     sides: tuple[Side, ...] = ("right",)
+    find: Find | None = None
     vectors: bool = True
     max_rows: int | None = None
     lock: RLock = field(default_factory=RLock, repr=False)
@@ -139,10 +144,12 @@ class Model:
         """Logits (R, C). With `x` (R, L, D), as if the word vectors of the batch were x.
 
         Raises:
-            ModelError: the forward pass did not use the embedding, or gave no (R, C) tensor.
+            ModelError: the forward pass did not use the embedding, or gave no (R, C) tensor; (R, L, C) with `find`.
         """
         with embeddings_replaced(self.embedding, batch.ids, x):
             logits = self.forward(batch)
+            if self.find is not None:
+                logits = _at(batch, logits)
         if not isinstance(logits, Tensor) or logits.shape != (len(batch.ids), len(self.labels)):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(
@@ -176,3 +183,12 @@ class Model:
                     weight.requires_grad_(True)
                 for part, mode in training:
                     part.training = mode
+
+
+def _at(batch: Batch, outputs: Tensor) -> Tensor:
+    """(R, C) what (R, L, C) holds at each row's place; NaN where that was taken away."""
+    spot = batch.mask if batch.spot is None else batch.spot
+    rows = torch.arange(len(spot), device=spot.device)
+    found = outputs[rows, spot.long().argmax(1)]
+    gone = spot.sum(1) == 0
+    return found.masked_fill(gone[:, None], torch.nan) if bool(gone.any()) else found

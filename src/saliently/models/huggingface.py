@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from saliently.errors import ModelError, SaliencyError
 from saliently.models.base import Batch, Model
+from saliently.models.heads import Find, at_mask, at_word
 from saliently.models.padding import harmless_sides
 from saliently.models.reading import TokenizerReader
 from saliently.types import Link
@@ -28,32 +29,36 @@ if TYPE_CHECKING:
 
 _NO_LIMIT = 10**9
 
+HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM")
+"""What the name of a class that can be explained ends with."""
+
 
 def load(path: str | Path, dtype: str | torch.dtype, device: str | torch.device) -> Model:
-    """A sequence classifier from a folder or the hub. Says nothing while it loads, and runs no code that comes with it.
+    """A model with one of `HEADS`, from a folder or the hub. Says nothing while it loads, and runs no code with it.
 
     Raises:
         ModelError: it can't be found or reached, has another head, no safe weights, or a broken file.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    import transformers
+    from transformers import AutoConfig, AutoTokenizer
 
     name, wanted = str(path), as_dtype(dtype)
     asked = {"trust_remote_code": False, "local_files_only": Path(name).is_dir() or _unreachable()}
     with _quiet():
         with explained(name, "configuration"):
             config = AutoConfig.from_pretrained(name, **asked)
-        _check_head(name, config)
+        auto = getattr(transformers, f"AutoModel{_head(name, config)}")
         _check_safe(Path(name))
         with explained(name, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(name, **asked)
             _check_words(name, tokenizer)
         with explained(name, "weights"):
-            module, info = AutoModelForSequenceClassification.from_pretrained(
+            module, info = auto.from_pretrained(
                 name, config=config, dtype=wanted, use_safetensors=True, output_loading_info=True, **asked
             )
     if missing := sorted(info["missing_keys"]):
         raise ModelError(
-            f"A sequence classifier was to be loaded from {name}; its weights lack {', '.join(missing[:3])}"
+            f"A model was to be loaded from {name}; its weights lack {', '.join(missing[:3])}"
             f"{' and more' if len(missing) > 3 else ''}. Train that head first, or load a model that has one."
         )
     return wrap(module.to(device), tokenizer, name)
@@ -67,7 +72,7 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
     """
     config: Any = module.config
     name = name or config.name_or_path or type(module).__name__
-    _check_head(name, config, type(module).__name__)
+    head = _head(name, config, type(module).__name__)
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {name} is a {type(tokenizer).__name__}, which does not tell where its tokens stand in "
@@ -80,6 +85,7 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         _limit(module, tokenizer),
         "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in _takes(module),
         tokenizer.unk_token_id,
+        tokenizer.mask_token if head == "ForMaskedLM" else None,
     )
     # Decoders find the last token by the padding id of the configuration; without one they refuse a second row.
     pad = tokenizer.pad_token_id if config.pad_token_id is None else config.pad_token_id
@@ -90,9 +96,10 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         embedding=embedding,
         read=reader,
         forward=_Forward(module, embedding),
-        labels=tuple(config.id2label[i] for i in range(config.num_labels)),
-        link=_link(config),
+        labels=_labels(head, config, tokenizer),
+        link=_link(config) if head == "ForSequenceClassification" else "softmax",
         blank_ids={kind: token for kind, token in blanks.items() if token is not None},
+        find=_find(head, name, tokenizer),
         max_rows=1 if _known(config.pad_token_id, embedding) is None else None,
     )
     return replace(model, sides=harmless_sides(model))
@@ -156,14 +163,39 @@ def _takes(module: nn.Module) -> frozenset[str]:
     return frozenset(inspect.signature(module.forward).parameters)
 
 
-def _check_head(name: str, config: Any, head: str | None = None) -> None:
-    """Raise ModelError unless this classifies sequences; else transformers would invent a head at random."""
-    heads = [head] if head else list(config.architectures or [])
-    if not any(each.endswith("ForSequenceClassification") for each in heads):
+def _head(name: str, config: Any, kind: str | None = None) -> str:
+    """Which of `HEADS` a model has.
+
+    Raises:
+        ModelError: another, or none; transformers would invent one at random.
+    """
+    kinds = [kind] if kind else list(config.architectures or [])
+    found = next((head for head in HEADS for each in kinds if each.endswith(head)), None)
+    if found is None:
         raise ModelError(
-            f"A sequence classifier was asked for; {name} is {', '.join(heads) or 'a model without a head'}. "
-            "Load a ...ForSequenceClassification model, or fine-tune this one first."
+            f"A model that can be explained was asked for, one of ...{', ...'.join(HEADS)}; {name} is "
+            f"{', '.join(kinds) or 'a model without a head'}. Load one with such a head, or fine-tune this one first."
         )
+    return found
+
+
+def _labels(head: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Names of the outputs: the labels, or all tokens."""
+    if head != "ForMaskedLM":
+        return tuple(config.id2label[i] for i in range(config.num_labels))
+    spelled = {i: piece for piece, i in tokenizer.get_vocab().items()}
+    return tuple(spelled.get(i, f"[{i}]") for i in range(config.vocab_size))
+
+
+def _find(head: str, name: str, tokenizer: PreTrainedTokenizerBase) -> Find | None:
+    """How the place that is asked for is found."""
+    if head != "ForMaskedLM":
+        return at_word if head == "ForTokenClassification" else None
+    if tokenizer.mask_token_id is None:
+        raise ModelError(
+            f"A masked language model was given, {name}; its tokenizer has no mask. Give the one it learnt with."
+        )
+    return at_mask(tokenizer.mask_token_id)
 
 
 def _check_safe(folder: Path) -> None:

@@ -28,6 +28,7 @@ class TokenizerReader:
         limit: most tokens the model takes, or None.
         segments: does the model take segment ids?
         unknown: the id of the token for unknown text, or None.
+        mask: the one special token that a user may type, in masked language models.
     """
 
     tokenizer: Tokenizer
@@ -35,17 +36,23 @@ class TokenizerReader:
     limit: int | None = None
     segments: bool = False
     unknown: int | None = None
+    mask: str | None = None
 
     @staticmethod
     def over(
-        tokenizer: Tokenizer, specials: Sequence[str], limit: int | None, segments: bool, unknown: int | None = None
+        tokenizer: Tokenizer,
+        specials: Sequence[str],
+        limit: int | None,
+        segments: bool,
+        unknown: int | None = None,
+        mask: str | None = None,
     ) -> TokenizerReader:
         """A reader with a copy of `tokenizer` that neither cuts nor pads, and takes typed special tokens for text."""
         copy = type(tokenizer).from_str(tokenizer.to_str())
         copy.no_truncation()
         copy.no_padding()
-        copy.encode_special_tokens = True
-        return TokenizerReader(copy, tuple(specials), limit, segments, unknown)
+        copy.encode_special_tokens = mask is None
+        return TokenizerReader(copy, tuple(specials), limit, segments, unknown, mask)
 
     def __call__(self, fields: Mapping[str, str], truncate: bool) -> Tokens:
         """Tokens of the field `text`, or of the fields `premise` and `hypothesis`.
@@ -53,14 +60,15 @@ class TokenizerReader:
         Raises:
             InputError: other fields; no text; not Unicode; longer than the limit and not `truncate`.
         """
-        given = checked(fields, (("text",), PAIR))
+        given = checked(fields, (("text",), PAIR) if self.mask is None else (("text",),))
+        self._check_typed(given)
         found = _encode(self.tokenizer, given)
         kept, truncated = found, None
         if self.limit is not None and len(found.ids) > self.limit:
             if not truncate:
                 raise too_long(len(found.ids), self.limit)
             truncated, kept = (len(found.ids), self.limit), self._cut(given, self.limit)
-        spans = _spans(kept, list(given))
+        spans = self._spans(kept, list(given))
         for name, text in given.items():
             check_some_token(text, [span for span in spans if span is None or span.field == name])
         tokens = group(given, *self._only_words(kept), spans)
@@ -73,15 +81,22 @@ class TokenizerReader:
         Some vocabularies (Unigram) hold the spellings of special tokens as pieces, which would end the text early.
         """
         ids, pieces = list(found.ids), list(found.tokens)
-        controls = {self.tokenizer.token_to_id(special) for special in self.specials}
+        controls = {self.tokenizer.token_to_id(special) for special in self.specials if special != self.mask}
         for at, special in enumerate(found.special_tokens_mask):
             if not special and ids[at] in controls and self.unknown is not None:
                 ids[at], pieces[at] = self.unknown, self.tokenizer.id_to_token(self.unknown) or pieces[at]
         return ids, pieces
 
+    def _spans(self, found: Encoding, names: Sequence[str]) -> list[Span | None]:
+        """Where each token stands; None for a special one, and for a mask."""
+        mask = None if self.mask is None else self.tokenizer.token_to_id(self.mask)
+        shut = [special or i == mask for special, i in zip(found.special_tokens_mask, found.ids, strict=True)]
+        owners = [owner or 0 for owner in found.sequence_ids]
+        return [None if shut[i] else Span(names[owners[i]], *offsets) for i, offsets in enumerate(found.offsets)]
+
     def _cut(self, given: Mapping[str, str], limit: int) -> Encoding:
         copy = type(self.tokenizer).from_str(self.tokenizer.to_str())
-        copy.encode_special_tokens = True
+        copy.encode_special_tokens = self.mask is None
         copy.enable_truncation(limit)
         return _encode(copy, given)
 
@@ -89,23 +104,28 @@ class TokenizerReader:
         said = []
         if truncated:
             said.append(f"Cut from {truncated[0]} to {truncated[1]} tokens, the model's limit; the rest was not seen.")
-        if typed := [special for special in self.specials if any(special in text for text in given.values())]:
+        if self.mask is None and (typed := self._typed(given)):
             said.append(f"{', '.join(typed)} in the text was read as text, not as a special token.")
             warnings.warn(said[-1], SaliencyWarning, stacklevel=2)
         return tuple(said)
+
+    def _typed(self, given: Mapping[str, str]) -> list[str]:
+        """Spellings of special tokens that a user typed."""
+        return [special for special in self.specials if any(special in text for text in given.values())]
+
+    def _check_typed(self, given: Mapping[str, str]) -> None:
+        """Raise InputError where a text for a masked language model holds another special token than the mask."""
+        if self.mask is not None and (others := [each for each in self._typed(given) if each != self.mask]):
+            raise InputError(
+                f"A text with {self.mask} was asked for; it holds {', '.join(others)} too, which this tokenizer would "
+                "take for special tokens. Spell them in another way."
+            )
 
 
 def _encode(tokenizer: Tokenizer, given: Mapping[str, str]) -> Encoding:
     """A text, or two as the tokenizer joins them."""
     first, second = (*given.values(), None)[:2]
     return tokenizer.encode(str(first), second)
-
-
-def _spans(found: Encoding, names: Sequence[str]) -> list[Span | None]:
-    """Where each token stands; None for a special one."""
-    special = found.special_tokens_mask
-    owners = [owner or 0 for owner in found.sequence_ids]
-    return [None if special[i] else Span(names[owners[i]], *offsets) for i, offsets in enumerate(found.offsets)]
 
 
 def checked(fields: Mapping[str, str], allowed: Sequence[tuple[str, ...]]) -> dict[str, str]:

@@ -172,6 +172,7 @@ def _pinned(entry: Entry) -> Pinned:
         against_index=entry.at("against_index").maybe(Entry.whole),
         against=entry.at("against").maybe(Entry.text),
         predicted=entry.at("predicted").truth(),
+        at=entry.at("at").maybe(Entry.text) if "at" in entry.keys() else None,
     )
 
 

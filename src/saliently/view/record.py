@@ -158,7 +158,7 @@ def _token(tokens: Tokens, i: int, score: float) -> dict[str, Any]:
 
 
 def _pinned(pinned: Pinned) -> dict[str, Any]:
-    order = ("label", "index", "of", "against", "against_index", "predicted")
+    order = ("label", "index", "of", "against", "against_index", "predicted", "at")
     values = asdict(pinned)
     return {name: values[name] for name in order}
 
