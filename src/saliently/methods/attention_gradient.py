@@ -116,7 +116,7 @@ def _follow(heads: Heads) -> tuple[Tensor, Tensor]:
 def _products(layer: Layer) -> Tensor:
     """(H, Q, K) weights times gradients."""
     assert layer.gradient is not None
-    return layer.weights * layer.gradient
+    return layer.weights.double() * layer.gradient.double()
 
 
 def _pushes(layer: Layer) -> Tensor:

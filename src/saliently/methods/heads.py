@@ -23,7 +23,7 @@ _COUNTS = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One attention over one input. Attributes: place; weights (H, Q, K) float64, Q and K without padding; gradient,
+    """One attention over one input. Attributes: place; weights (H, Q, K), Q and K without padding; gradient,
     of the explained number with respect to each weight, if it was asked for."""
 
     place: Place
@@ -51,7 +51,7 @@ class Heads:
 
     def row(self, each: Tensor, head: int | None) -> Tensor:
         """(K,) of (H, Q, K) of one layer: what one head, or the mean over heads, has at the explained position."""
-        one = each.mean(0) if head is None else each[head]
+        one = (each.mean(0) if head is None else each[head]).double()
         return (self.queries if len(one) == len(self.queries) else one.new_ones(1)) @ one
 
 
@@ -114,6 +114,8 @@ def _look(one: Pass, gradients: bool) -> list[Heads]:
 
 
 def _slopes(values: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+    if not values.requires_grad:
+        return [torch.zeros_like(w) for w in weights]
     found = torch.autograd.grad(values.sum(), list(weights), allow_unused=True)
     return [torch.zeros_like(w) if slope is None else slope for w, slope in zip(weights, found, strict=True)]
 
@@ -130,12 +132,17 @@ def _heads(one: Pass, p: int, seen: Sequence[Tensor], slopes: Sequence[Tensor]) 
                 f"The attention of {place.name} in {one.model.name} was to be read by tokens; it has "
                 f"{found.shape[-2]} queries and {found.shape[-1]} keys for {len(real)} tokens. Use a saliency method."
             )
-        return (found[:, real] if place.whole else found)[..., real].to("cpu", torch.float64)
+        return (found[:, real] if place.whole else found)[..., real].cpu()
 
     every = (
         [None] * len(seen) if len(slopes) < len(seen) else [cut(s, at) for s, at in zip(slopes, places, strict=True)]
     )
     layers = [Layer(at, cut(w, at), slope) for at, w, slope in zip(places, seen, every, strict=True)]
     felt = cut(slopes[-1], places[-1]).square().sum((0, 2)).sqrt()
+    if not bool(felt.any()) and real.sum() > 1:
+        raise ModelError(
+            f"The position that is explained was looked for behind the last attention of {one.model.name}, "
+            f"{places[-1].name}; the explained number does not depend on it. Use a saliency method."
+        )
     counts = (felt > _COUNTS * felt.max()).double()
     return Heads(tuple(layers), counts / counts.sum().clamp(min=1))

@@ -42,7 +42,8 @@ class LRP(Method):
     Elementwise functions that are 0 at 0 (GELU, tanh) pass all on; those that are not (sigmoid, exp) are gates and take
     nothing (Arras et al. 2017); `gates="proportional"` or "half" gives them a share of their products. Weighted sums
     follow `rule`: "epsilon", "gamma", "z-plus" or "alpha-beta" (beta = alpha - 1), with `bias` to "absorb" its share,
-    to "share" it among the inputs or to count as "zero"; `first` ("w-square" or "flat") is for sums that read the word
+    to "share" it among the inputs or to count as "zero". A weighted sum is an input times a constant, in that order; a
+    constant times an input is a mixing, as of attention. `first` ("w-square" or "flat") is for sums that read the word
     vectors themselves. With the defaults a bias absorbs what is due to it and nothing is divided by.
 
     Departures: a function that is not 0 at 0 is a gate in every variant; epsilon is 0 by default, where the papers add

@@ -100,7 +100,7 @@ def in_decoder(layer: Layer, heads: Heads) -> bool:
 
 def _step(layer: Layer, decoder: bool) -> Step:
     """The mean over heads, with the residual: rows of A + I that sum to 1."""
-    shares = layer.weights.mean(0)
+    shares = layer.weights.mean(0).double()
     if not layer.place.whole:
         return Step(decoder, shares)
     residual, total = torch.eye(len(shares), dtype=shares.dtype), shares.sum(1, keepdim=True) + 1

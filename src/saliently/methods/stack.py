@@ -90,7 +90,14 @@ def read(runner: Runner, name: str, look: Callable[[Alone], tuple[Tensor, Tensor
     def use(one: Pass) -> list[Stack]:
         found = [look(_alone(one, layers, p)) for p in range(len(one.places))]
         values = one.take(torch.cat([logits for logits, _, _ in found]))
-        slopes = torch.autograd.grad(values.sum(), [last for _, last, _ in found])
+        ends = [last for _, last, _ in found]
+        felt = torch.autograd.grad(values.sum(), ends, allow_unused=True) if values.requires_grad else [None]
+        slopes = [slope for slope in felt if slope is not None and bool(slope.any())]
+        if len(slopes) < len(ends):
+            raise ModelError(
+                f"{name} was asked of {runner.model.name}; the explained number does not depend on what comes out of "
+                "its last layer. Use a saliency method."
+            )
         return [
             Stack(tuple(matrices), _explained(slope, matrices[0].shape[0]))
             for slope, (_, _, matrices) in zip(slopes, found, strict=True)

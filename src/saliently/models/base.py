@@ -24,7 +24,7 @@ from saliently.types import Link, Tokens
 
 Side = Literal["right", "left"]
 
-_SAMPLE = "good or bad"
+_SAMPLE, _LONGER = "good or bad", "good, bad and good or bad"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +106,14 @@ class Model:
         Raises:
             ModelError: a part of it can't be looked into.
         """
-        found: list[Attention] = []
         if not self.vectors:
             return ()
-        with self.resting(), torch.no_grad(), watched(Watch(found.append), self.module):
-            self.run(self.sample())
-        return places(found)
+        runs: list[list[Attention]] = []
+        for text in (_SAMPLE, _LONGER):  # what has as many queries as keys for both lengths, has one for each token
+            runs.append([])
+            with self.resting(), torch.no_grad(), watched(Watch(runs[-1].append), self.module):
+                self.run(self.sample(text))
+        return places(*runs)
 
     @property
     def watched_names(self) -> frozenset[str]:
@@ -128,10 +130,11 @@ class Model:
         return bool(found) and all(place.causal for place in found)
 
     def sample(self, text: str = _SAMPLE) -> Batch:
-        """A short text, to try things out with."""
+        """A short text, to try things out with; of three tokens at least, the last one again if it has fewer."""
         tokens = self.read({"text": text}, True)
-        ids = torch.tensor([tokens.ids], device=self.device)
-        kinds = torch.tensor([tokens.kinds], device=self.device) if tokens.kinds else None
+        at = torch.arange(max(3, len(tokens.ids)), device=self.device).clamp(max=len(tokens.ids) - 1)
+        ids = torch.tensor([tokens.ids], device=self.device)[:, at]
+        kinds = torch.tensor([tokens.kinds], device=self.device)[:, at] if tokens.kinds else None
         return Batch(ids, torch.ones_like(ids), kinds, "right")
 
     def embed(self, ids: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ def _names(text: str) -> frozenset[str]:
 
 ACTIVATIONS = _names(
     "relu relu6 leaky_relu prelu gelu silu mish elu selu celu hardswish hardtanh tanh tanhshrink softshrink hardshrink "
-    "softsign erf sin sinh asin asinh atan atanh tan expm1 log1p square threshold"
+    "softsign erf sin sinh asin asinh atan atanh tan expm1 log1p square threshold clamp clip clamp_min clamp_max"
 )
 """Elementwise functions that are 0 at 0: what comes out is all due to what went in."""
 

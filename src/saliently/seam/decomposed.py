@@ -80,6 +80,11 @@ class Decomposed(Seam):
         given = numbers((call.args, call.kwargs))
         found = [y for y in numbers(result) if not any(y is x for x in given)]
         if not found:
+            if split is unknown and isinstance(result, Tensor):
+                raise ModelError(
+                    f"The explained number was to be split over the tokens; {call.func.__name__} writes over what "
+                    "depends on them, and nothing says how it splits. Use lrp(variant='cp'), or another method."
+                )
             return result
         if split is unknown or self._can_wait(call, given):
             seen = tree_map_only(Tensor, Tensor.detach, result)  # what waits for `result` must not keep it alive

@@ -94,6 +94,16 @@ class DotProduct:
         )
 
 
+def one_head(call: Call) -> Tensor:
+    """A call on (R, Q, E) as one on (R, 1, Q, E)."""
+    q, k, v = (call.get(i, name).unsqueeze(1) for i, name in enumerate(("query", "key", "value")))
+    mask = call.get(3, "attn_mask")
+    mask = mask.unsqueeze(1) if mask is not None and mask.dim() == 3 else mask
+    causal, scale = bool(call.get(5, "is_causal", False)), call.kwargs.get("scale")
+    found: Tensor = F.scaled_dot_product_attention(q, k, v, mask, call.get(4, "dropout_p", 0.0), causal, scale=scale)
+    return found.squeeze(1)
+
+
 def _later(scores: Tensor) -> Tensor:
     """(Q, K) True where a key comes after the query, both counted from the start, as torch counts."""
     return torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)

@@ -38,7 +38,8 @@ class Elementwise(Seam, ABC):
         self.propagation, self.note = propagation, note
         self.dead = not propagation.linear.plain  # may relevance come where a value is 0?
         self.firsts = 0  # weighted sums that read the word vectors themselves
-        self._roots: Tags[Tensor] = Tags()  # of what is an elementwise function of one tensor: that tensor
+        # Of what is an elementwise function of one tensor: that tensor, and how often it had been written over then.
+        self._roots: Tags[tuple[Tensor, int]] = Tags()
         self._kinds: Tags[str] = Tags()  # results of activations and of gates
         self._words: Tags[bool] = Tags()  # the word vectors themselves
         self._orders: Tags[Tensor] = Tags()  # of sorted rows: which row of the batch each one is
@@ -66,7 +67,7 @@ class Elementwise(Seam, ABC):
         with torch.no_grad():
             value = call.run()
         y = sloped(x, value, self.dead)
-        self._roots.put(y, root)
+        self._put_root(y, root)
         self._kinds.put(y, kind)
         return y
 
@@ -92,7 +93,7 @@ class Elementwise(Seam, ABC):
             return call.run()
         with torch.no_grad():
             y = call.run()
-        self._roots.put(y, self._root(x))
+        self._put_root(y, self._root(x))
         return y
 
     def _power(self, call: Call) -> Any:
@@ -117,7 +118,7 @@ class Elementwise(Seam, ABC):
             with torch.no_grad():
                 value = call.run()
             y = sloped(root, value, self.dead)  # such as x * (1 + tanh(...)), x * sigmoid(x): an activation in pieces
-            self._roots.put(y, root)
+            self._put_root(y, root)
             self._kinds.put(y, "activation")
             return y
         if not self.propagation.linear.plain and self._is_gated(a, b):
@@ -183,30 +184,43 @@ class Elementwise(Seam, ABC):
             self._kinds.follow(source, y)
             self._words.follow(source, y)
             if call.func.__name__ in SAME_PLACES:
-                self._roots.put(y, self._root(source))
+                self._put_root(y, self._root(source))
         return y
+
+    def overwritten(self, args: tuple[Any, ...]) -> None:
+        if isinstance(args[0], Tensor):
+            self._forget(args[0])
 
     def written(self, place: Tensor, value: Any) -> Tensor:
         root = self._roots.get(value)
         found = super().written(place, value)
-        for tags in (self._roots, self._kinds, self._words):
-            tags.drop(place)
-        if root is not None and root is not place:
+        self._forget(place)
+        if root is not None and root[0] is not place:
             self._roots.put(found, root)
         self._kinds.follow(value, found)
         return found
 
+    def _forget(self, place: Tensor) -> None:
+        """What is known of a tensor holds no longer, nor of what it is a view of."""
+        for known in (place, place._base):
+            for tags in (self._roots, self._kinds, self._words):
+                if known is not None:
+                    tags.drop(known)
+
+    def _put_root(self, y: Tensor, root: Tensor) -> None:
+        self._roots.put(y, (root, root._version))
+
     def _root(self, x: Tensor) -> Tensor:
-        """The tensor that x is an elementwise function of; x itself if there is none."""
+        """The tensor that x is an elementwise function of; x itself if there is none, or it was written over since."""
         root = self._roots.get(x)
-        return x if root is None else root
+        return x if root is None or root[0]._version != root[1] else root[0]
 
     def _spread(self, y: Any, a: Any, b: Any) -> Any:
         """y, an elementwise function of the same tensor as a and b, if they are of one."""
         roots = [self._root(part) for part in (a, b) if live(part)]
         others = [part for part in (a, b) if not live(part)]
         if live(y) and roots and all(root is roots[0] for root in roots) and all(map(_number, others)):
-            self._roots.put(y, roots[0])
+            self._put_root(y, roots[0])
             if len(roots) == 1:  # times a number, say
                 self._kinds.follow(a if live(a) else b, y)
         return y

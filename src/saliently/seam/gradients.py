@@ -95,6 +95,16 @@ def metered(y: Tensor, read: Callable[[Tensor], None]) -> Tensor:
     return found
 
 
+class _Entering(_Metered):
+    """Where a softmax begins that a rule stands for."""
+
+
+def entering(y: Tensor, read: Callable[[Tensor], None]) -> Tensor:
+    """As `metered`, for what a softmax is taken of: `graph.check` knows it by that."""
+    found: Tensor = _Entering.apply(y, read)  # type: ignore[no-untyped-call]
+    return found
+
+
 class _Normed(Function):
     """A layer norm with its standard deviation a constant."""
 

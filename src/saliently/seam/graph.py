@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from saliently.errors import ModelError
 
@@ -19,10 +20,9 @@ LINEAR = frozenset(
     "Add Sub Rsub Neg Sum Mean Cat Stack Addmm Addmv Addbmm Linear MkldnnLinear Convolution ConvolutionOverrideable "
     "Index IndexSelect IndexAdd IndexPut IndexFill Gather Scatter ScatterAdd Embedding MaskedFill Where MaskedScatter "
     "MaskedSelect ConstantPadNd Pad Cumsum Max Amax Maximum Min Amin Minimum Abs Topk Sort Trace Triu Tril Zeros "
-    "NativeDropout FusedDropout Dropout RepeatInterleave Put Take SelectScatter SliceScatter Foreach Clamp ClampMin "
-    "ClampMax Sgn Div Softmax SafeSoftmax Relu AvgPool1D AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D Lerp "
-    "MaxPool2DWithIndices UpsampleNearest1D "
-    "GroupedMm Real ViewAsReal ViewAsComplex Complex Einsum NativeBatchNorm PackPaddedSequence PadSequence Fft".split()
+    "NativeDropout FusedDropout Dropout RepeatInterleave Put Take SelectScatter SliceScatter Foreach "
+    "Sgn Div Relu AvgPool1D AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D MaxPool2DWithIndices UpsampleNearest1D "
+    "GroupedMm Real ViewAsReal ViewAsComplex Complex Einsum PackPaddedSequence PadSequence Fft".split()
 )
 PRODUCTS = frozenset("Mul Mm Bmm Baddbmm Mv Dot Addcmul SumproductPair".split())
 FUSED = frozenset(
@@ -33,8 +33,8 @@ ACTIVATIONS = frozenset(
     "Gelu Silu Tanh Sigmoid LeakyRelu PreluKernel Elu Softplus Hardtanh Hardswish Mish Exp Expm1 Log Log1p Erf Sin Cos "
     "Pow LogSigmoid Glu Hardsigmoid Softshrink".split()
 )
-OURS = frozenset("_Scaled _Sloped _Metered _Normed _Mixed _Propagated".split())
-"""Names of the autograd nodes that relevance may pass through, less "Backward" and a number."""
+"""Names of the autograd nodes that relevance may pass through, less "Backward" and a number. What is not linear passes
+by a rule's own node in its place; a softmax between two of them, and torch's fused attention behind some."""
 
 
 def check(value: Tensor, x: Tensor, plain: bool) -> None:
@@ -47,7 +47,7 @@ def check(value: Tensor, x: Tensor, plain: bool) -> None:
     known = VIEWS | LINEAR | PRODUCTS | FUSED | (ACTIVATIONS if plain else frozenset())
     for node in _nodes(value.grad_fn):
         kind = _kind(node)
-        if kind in OURS:
+        if _is_ours(node):
             continue
         if kind == "AccumulateGrad" and node.variable is not x:
             raise ModelError(
@@ -55,13 +55,14 @@ def check(value: Tensor, x: Tensor, plain: bool) -> None:
                 f"{tuple(node.variable.shape)} as well that asks for a gradient and is no parameter of the model. Make "
                 "it one, or call requires_grad_(False) on it."
             )
-        if kind not in known:
+        factors = [below for below, _ in node.next_functions if below is not None]
+        counted = kind == "SafeSoftmax" or (kind == "Softmax" and _is(_source(factors[0]), "_Entering"))
+        if isinstance(node, BackwardCFunction) or (kind not in known and not counted):
             raise ModelError(
                 f"Relevance was to be sent back through {node.name()}; no rule of layer-wise relevance propagation has "
                 "seen that operation: it has a backward pass of its own, or runs where the pass can't be looked into. "
                 "Use gradient-x-input, integrated-gradients or occlusion on this model."
             )
-        factors = [below for below, _ in node.next_functions if below is not None]
         if not plain and kind in PRODUCTS and len(factors) > 1 and not all(map(_is_shared, factors[-2:])):
             raise ModelError(
                 f"Relevance was to be sent back through {node.name()}, a product of two parts that depend on the "
@@ -90,7 +91,23 @@ def _kind(node: Any) -> str:
 
 
 def _is_shared(node: Any) -> bool:
-    """Does this factor of a product come, but for views, from where its share was set?"""
+    """Does this factor of a product come from where its share was set?"""
+    return _is(_source(node), "_Scaled")
+
+
+def _source(node: Any) -> Any:
+    """Where a tensor comes from, but for views."""
     while _kind(node) in VIEWS and len(node.next_functions) == 1 and node.next_functions[0][0] is not None:
         node = node.next_functions[0][0]
-    return _kind(node) == "_Scaled"
+    return node
+
+
+def _is(node: Any, kind: str) -> bool:
+    """Is it a rule's own operation of that kind?"""
+    return _is_ours(node) and _kind(node) == kind
+
+
+def _is_ours(node: Any) -> bool:
+    """Is it a rule's own operation? Names alone don't tell."""
+    made: Any = type(node)
+    return isinstance(node, BackwardCFunction) and made._forward_cls.__module__.startswith("saliently.seam.")

@@ -27,7 +27,9 @@ class Ledger:
     def _by_row(self, amounts: Tensor) -> Tensor | None:
         wide = torch.promote_types(amounts.dtype, torch.float32)
         shape = amounts.shape
-        if shape[:2] == (self.length, self.rows) and self.length != self.rows:
+        if self.rows == 1:
+            amounts = amounts.reshape(1, -1)
+        elif shape[:2] == (self.length, self.rows) and self.length != self.rows:
             amounts = amounts.transpose(0, 1)
         elif shape[:1] == (self.rows * self.length,):
             amounts = amounts.reshape(self.rows, -1)

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,13 @@ _OPEN: ContextVar[Seam | None] = ContextVar("innermost seam", default=None)
 class Seam(TorchFunctionMode, ABC):
     """Sees the calls of a forward pass and answers some of them itself. Subclasses are final.
 
+    `in_place`: do its rules answer calls that change their argument in place as well?
+
     Values stay as they are unless a subclass is made to change them. Enter by `opened`, which also turns off what would
     hide calls.
     """
+
+    in_place: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,10 +66,14 @@ class Seam(TorchFunctionMode, ABC):
         name, given = func.__name__, kwargs or {}
         rule = self._table.get(name)
         written = rule is None and name[-1] == "_" and name[0] != "_"
-        if written:
+        if written and self.in_place:
             rule = self._table.get(name[:-1])
         if rule is None or not self.acts():
+            if written or name == "__setitem__":
+                self.overwritten(args)
             return func(*args, **given)
+        if given:
+            args, given = _by_place(args, given)
         if not written:
             if given.get("inplace"):
                 return self.written(args[0], rule(Call(func, args, {**given, "inplace": False})))
@@ -75,6 +84,9 @@ class Seam(TorchFunctionMode, ABC):
         """Does it answer calls just now?"""
         return True
 
+    def overwritten(self, args: tuple[Any, ...]) -> None:
+        """A call without a rule is about to write over its first argument."""
+
     def written(self, place: Tensor, value: Any) -> Tensor:
         """The argument of a call that writes over it, with what the rule gave in it."""
         return place.copy_(value)
@@ -83,6 +95,45 @@ class Seam(TorchFunctionMode, ABC):
         """torch's attention in one call, as the calls that it is made of."""
         with self:
             return multi_head_attention(call.args, call.kwargs)
+
+
+_LEADING = ("input", "self", "tensors", "mat1", "batch1", "other", "mat2", "batch2", "exponent")
+"""Arguments that rules know by place, in the order in which torch's calls take them."""
+
+
+def _by_place(args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Leading arguments that were given by name, by place."""
+    named = [name for name in _LEADING if name in given]
+    rest = {name: value for name, value in given.items() if name not in named}
+    return (*args, *(given[name] for name in named)), rest
+
+
+class _Switches:
+    """torch's switches for the whole process: thrown when the first seam opens, put back when the last closes."""
+
+    def __init__(self) -> None:
+        self._lock, self._open, self._back = Lock(), 0, ExitStack()
+
+    @contextmanager
+    def thrown(self) -> Iterator[None]:
+        """Fused encoder layers and compiled bodies run plainly inside the block."""
+        with self._lock:
+            if not self._open:
+                self._back.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+                torch.backends.mha.set_fastpath_enabled(False)
+                if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and loading it takes seconds
+                    self._back.enter_context(torch.compiler.set_stance("force_eager"))
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                if not self._open:
+                    self._back.close()
+
+
+_SWITCHES = _Switches()
 
 
 @contextmanager
@@ -103,11 +154,7 @@ def opened(seam: Seam, module: nn.Module) -> Iterator[None]:
                 "only gradients or removals."
             )
     with ExitStack() as stack:
-        fused = torch.backends.mha.get_fastpath_enabled()
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
-        torch.backends.mha.set_fastpath_enabled(False)
-        if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and loading it takes seconds
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_SWITCHES.thrown())
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))
         seam.under = _OPEN.get()
         stack.callback(_OPEN.reset, _OPEN.set(seam))

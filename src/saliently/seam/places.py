@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from saliently.errors import ModelError
+
 if TYPE_CHECKING:
     from saliently.seam.watch import Attention
 
@@ -31,8 +33,17 @@ class Place:
     heads: int
 
 
-def places(seen: Sequence[Attention]) -> tuple[Place, ...]:
-    """Of one forward pass, in order."""
+def places(seen: Sequence[Attention], longer: Sequence[Attention]) -> tuple[Place, ...]:
+    """Of one forward pass, in order; `longer` is a pass over a longer text.
+
+    Raises:
+        ModelError: another text shows another number of attentions.
+    """
+    if len(seen) != len(longer):
+        raise ModelError(
+            f"The attentions of a model were to be told apart; one text shows {len(seen)} of them and another "
+            f"{len(longer)}. Use a method that needs only gradients or removals."
+        )
     names = [each.name for each in seen]
     decoders = tuple({_stack(each.name) for each in seen if each.cross})
     return tuple(
@@ -41,11 +52,17 @@ def places(seen: Sequence[Attention]) -> tuple[Place, ...]:
             cross=each.cross,
             decoder=name.startswith(decoders) if decoders else False,
             causal=each.weights.shape[-2] > 1 and not bool(each.weights.triu(1).any()),
-            whole=each.weights.shape[-2] > 1,
+            whole=each.weights.shape[-2] > 1 and _grows(each, longer[i]),
             heads=each.weights.shape[1],
         )
         for i, (name, each) in enumerate(zip(names, seen, strict=True))
     )
+
+
+def _grows(seen: Attention, longer: Attention) -> bool:
+    """Has it more queries in a longer text?"""
+    same = seen.weights.shape[-1] == longer.weights.shape[-1]
+    return same or seen.weights.shape[-2] != longer.weights.shape[-2]
 
 
 def _stack(name: str) -> str:

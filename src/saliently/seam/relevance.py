@@ -6,7 +6,7 @@ Arras et al. 2017 (gates), Ali et al. 2022 (attention and layer norm), Achtibat 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,15 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saliently.seam import calls
-from saliently.seam.dot_product import DotProduct
+from saliently.seam.dot_product import DotProduct, one_head
 from saliently.seam.elementwise import Elementwise
-from saliently.seam.gradients import at_least_tiny, live, mixed, normed, scaled, shared
+from saliently.seam.gradients import at_least_tiny, entering, live, mixed, normed, scaled, shared
 from saliently.seam.linear import Linear, LinearRule, propagate, split
 from saliently.seam.mode import Call, Rule
 from saliently.seam.recurrent import unrolled
 
 CONSTANTS = "positions and other constants"
 """Vectors that are added to the words', or stand before them: positions, segments, start tokens, first states."""
+
+_BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias")
 
 
 class Relevance(Elementwise):
@@ -41,25 +43,30 @@ class Relevance(Elementwise):
         table |= {"layer_norm": self._layer_norm, "rms_norm": self._rms_norm}
         table |= {"index_select": self._select, "_pack_padded_sequence": self._pack}
         table |= {"grad": self._send_back, "softmax": self._softmax, "scaled_dot_product_attention": self._attend}
-        if self.propagation.variant != "ali":
-            table |= dict.fromkeys(calls.MATRIX_PRODUCTS, self._multiply)
-            table |= {"einsum": self._einsum, "baddbmm": self._baddbmm}
+        table |= dict.fromkeys(calls.MATRIX_PRODUCTS, self._multiply)
+        table |= {"einsum": self._einsum, "baddbmm": self._baddbmm, "batch_norm": self._batch_norm}
         return {**super().rules(), **table}
 
     # Products of matrices: relevance is shared in equal parts (Achtibat et al. 2024).
 
     def _multiply(self, call: Call) -> Any:
         x, weight = call.args[:2]
-        if call.func.__name__ in ("matmul", "mm") and live(x) and not live(weight) and weight.dim() == 2:
-            return self._weigh(call, torch.matmul, x, weight, None)
-        return call.run(*shared((x, weight)))
+        if live(x) and not live(weight):
+            return self._weigh(call, lambda a, w: call.run(a, w), (x, weight, None))
+        return call.run(*self._halves((x, weight)))
 
     def _einsum(self, call: Call) -> Any:
         listed = len(call.args) == 2 and isinstance(call.args[1], (list, tuple))
-        return call.func(call.args[0], *shared(call.args[1] if listed else call.args[1:]))
+        given = call.args[1] if listed else call.args[1:]
+        if len(given) == 2 and live(given[0]) and not live(given[1]):
+            return self._weigh(call, lambda a, w: call.func(call.args[0], a, w), (*given, None))
+        return call.func(call.args[0], *self._halves(given))
 
     def _baddbmm(self, call: Call) -> Any:
-        return call.run(call.args[0], *shared(call.args[1:3]))
+        return call.run(call.args[0], *self._halves(call.args[1:3]))
+
+    def _halves(self, factors: Iterable[Tensor]) -> list[Tensor]:
+        return list(factors) if self.propagation.variant == "ali" else shared(factors)
 
     # Sums: each part by what it adds.
 
@@ -89,13 +96,18 @@ class Relevance(Elementwise):
 
     def _linear(self, call: Call) -> Any:
         x, weight, bias = call.get(0, "input"), call.get(1, "weight"), call.get(2, "bias")
-        return self._weigh(call, F.linear, x, weight, bias)
+        if live(bias):
+            with self:
+                return F.linear(x, weight) + bias
+        return self._weigh(call, F.linear, (x, weight, bias))
 
     def _addmm(self, call: Call) -> Any:
         bias, x, weight = call.args[:3]
-        if live(weight) or live(bias) or call.kwargs:
-            return call.run(bias, *shared((x, weight)))
-        return self._weigh(call, torch.matmul, x, weight, bias)
+        if call.kwargs or live(weight) or live(bias):
+            with self:
+                product = (x @ weight) * call.kwargs.get("alpha", 1)
+                return product + bias * call.kwargs.get("beta", 1)
+        return self._weigh(call, torch.matmul, (x, weight, bias))
 
     def _convolve(self, call: Call) -> Any:
         defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -103,21 +115,36 @@ class Relevance(Elementwise):
         bias, weight = call.get(2, "bias"), call.get(1, "weight")
         if bias is not None:
             bias = bias.view(-1, *(1,) * (weight.dim() - 2))
-        return self._weigh(call, lambda x, w: call.func(x, w, None, *rest), call.get(0, "input"), weight, bias)
+        return self._weigh(call, lambda x, w: call.func(x, w, None, *rest), (call.get(0, "input"), weight, bias))
 
-    def _weigh(self, call: Call, op: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
+    def _weigh(self, call: Call, op: Callable[..., Tensor], given: tuple[Tensor, Tensor, Tensor | None]) -> Any:
         """A weighted sum `op(x, weight) + bias`."""
-        if not live(x) or live(weight):
-            return call.run() if not live(weight) else op(*shared((x, weight))) + (0 if bias is None else bias)
+        x, weight, bias = given
+        if live(weight):
+            return op(*self._halves((x, weight))) + (0 if bias is None else bias)
+        if not live(x):
+            return call.run()
         rule = self.propagation.linear
         if self.propagation.first is not None and self._words.get(x):
             rule, self.firsts = self.propagation.first, self.firsts + 1
         y = call.run()
         if not rule.plain:
-            return propagate(x, y, Linear(op, weight, bias), rule, self.note)
+            constants = (None if each is None else each.to(x.dtype) for each in (weight, bias))  # under autocast
+            return propagate(x, y, Linear(op, *constants), rule, self.note)  # type: ignore[arg-type]
         return y if bias is None else self._kept(y, "biases", lambda grad: _along(grad, bias))
 
     # Norms: the divisor is a constant (Ali et al. 2022, LN rule).
+
+    def _batch_norm(self, call: Call) -> Any:
+        """With the statistics of training it is a factor and a bias for each channel."""
+        x, mean, variance, weight, bias = (call.get(i, name) for i, name in enumerate(_BATCH_NORM))
+        if not live(x) or mean is None or call.get(5, "training", False):
+            return call.run()
+        scale = (variance + call.get(7, "eps", 1e-5)).rsqrt() * (1 if weight is None else weight)
+        shift = (0 if bias is None else bias) - mean * scale
+        shape = (-1, *(1,) * (x.dim() - 2))
+        scale, shift = scale.reshape(shape).to(x.dtype), shift.reshape(shape).to(x.dtype)
+        return self._kept(x * scale + shift, "biases", lambda grad: grad * shift)
 
     def _layer_norm(self, call: Call) -> Any:
         x, shape = call.get(0, "input"), call.get(1, "normalized_shape")
@@ -154,11 +181,15 @@ class Relevance(Elementwise):
         if self.propagation.variant != "attn":
             with torch.no_grad():
                 return call.run()
-        weights = call.run(self._counted(x, -1.0))
+        seen, note = x.detach(), self.note
+        weights = call.run(entering(x, lambda grad: note("softmax", -grad * seen)))
         return self._counted(weights, 1.0)
 
     def _attend(self, call: Call) -> Any:
         parts = DotProduct.of(call)
+        if parts.query.dim() == 3:
+            with self:
+                return one_head(call)
         if not (live(parts.query) or live(parts.key) or live(parts.value)):
             return call.run()
         if self.propagation.variant == "attn":
@@ -245,4 +276,5 @@ def _constant_share(y: Tensor, constant: Tensor, rule: LinearRule, grad: Tensor)
 
 def _along(grad: Tensor, bias: Tensor) -> Tensor:
     """What a bias keeps of the relevance, by place."""
+    bias = bias.to(grad.dtype)  # under autocast
     return grad @ bias if bias.dim() == 1 else grad * bias

@@ -13,8 +13,11 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
-from saliently.seam.dot_product import DotProduct
+from saliently.errors import ModelError
+from saliently.seam.calls import DIVISIONS
+from saliently.seam.dot_product import DotProduct, one_head
 from saliently.seam.lineage import VIEWS, Tags
 from saliently.seam.mixing import mixing
 from saliently.seam.mode import Call, Rule, Seam, opened
@@ -49,6 +52,16 @@ class Attention:
 Look = Callable[[Attention], Tensor | None]
 """Sees an attention, and gives the output that the model shall go on with, or None for its own."""
 
+
+@dataclass(eq=False)
+class _Softmax:
+    """A softmax of a pass. Attributes: shape of its result; name of the submodule; used, were values mixed by it?"""
+
+    shape: tuple[int, ...]
+    name: str
+    used: bool = False
+
+
 Change = Callable[[Attention], Tensor | None]
 """Sees an attention, and gives weights (R, H, Q, K) to put in the place of its own, or None to leave them."""
 
@@ -59,6 +72,8 @@ class Watch(Seam):
     Attributes: changes, applied in order; muted, while another one, opened inside, applies them in this one's place.
     """
 
+    in_place = False  # what is noted on a tensor stays with it
+
     def __init__(self, look: Look | None = None, change: Change | None = None) -> None:
         self.look = look
         self.changes = () if change is None else (change,)
@@ -68,12 +83,14 @@ class Watch(Seam):
         self.starts: Tensor | None = None
         self._thread = get_ident()
         self._inside: list[tuple[str, bool]] = [("", False)]  # submodules that are running; is it cross-attention?
-        self._softmaxed: Tags[tuple[int, ...]] = Tags()
+        self._softmaxed: Tags[_Softmax] = Tags()
+        self._waiting: list[_Softmax] = []  # what looks like attention weights
         super().__init__()
 
     def rules(self) -> Mapping[str, Rule]:
         follow = dict.fromkeys((*VIEWS, "masked_fill", "__getitem__"), self._follow)
         mix = dict.fromkeys(("matmul", "bmm", "einsum", "mul", "multiply"), self._mix)
+        mix |= dict.fromkeys(DIVISIONS, self._scale)
         return {
             **follow,
             **mix,
@@ -107,6 +124,9 @@ class Watch(Seam):
 
     def _attend(self, call: Call) -> Any:
         parts = DotProduct.of(call)
+        if parts.query.dim() == 3:
+            with self:
+                return one_head(call)
         weights, value = parts.weights(), parts.per_head(parts.value)
         if weights.shape[-1] == 1 and weights.shape[-2] > 1:
             # transformers packs the heads of a text of one token as if they were queries.
@@ -118,20 +138,45 @@ class Watch(Seam):
     def _softmax(self, call: Call) -> Any:
         y = call.run()
         if y.dim() >= 2:
-            self._softmaxed.put(y, tuple(y.shape))
+            found = _Softmax(tuple(y.shape), self._inside[-1][0])
+            self._softmaxed.put(y, found)
+            if y.dim() == 4 or (y.dim() == 3 and y.shape[-1] == y.shape[-2] > 1):
+                self._waiting.append(found)
         return y
+
+    def check(self) -> None:
+        """Raise ModelError where a softmax over places mixed no values in a way that can be seen."""
+        unused = next((found for found in self._waiting if not found.used), None)
+        if unused is not None:
+            raise ModelError(
+                f"The attention of {unused.name or 'the model'} was to be read; a softmax of shape {unused.shape} runs "
+                "there, and what is done with it can't be followed. Use a method that needs only gradients or removals."
+            )
+
+    def _shape(self, tensor: object) -> tuple[int, ...] | None:
+        found = self._softmaxed.get(tensor)
+        return None if found is None else found.shape
 
     def _mix(self, call: Call) -> Any:
         """A product that mixes values by the results of a softmax."""
-        found = mixing(call, self._softmaxed.get, self.rows)
+        found = mixing(call, self._shape, self.rows)
         if found is None:
-            return call.run()
+            return self._scale(call)
+        for given in tree_leaves(call.args):
+            if (softmax := self._softmaxed.get(given)) is not None:
+                softmax.used = True
         return self._show(found.weights, found.value, found.output, call.run)
 
     def _show(
         self, weights: Tensor, value: Tensor, output: Callable[[Tensor, Tensor], Tensor], own: Callable[[], Tensor]
     ) -> Tensor:
         name, cross = self._inside[-1]
+        if weights.dim() != 4 or (self.rows and len(weights) != self.rows):
+            raise ModelError(
+                f"The attention of {name or 'the model'} was to be read as (rows, heads, queries, keys); its weights "
+                f"are {tuple(weights.shape)} for {self.rows} rows, so that texts and heads can't be told apart. Use a "
+                "method that needs only gradients or removals."
+            )
         self.count += 1
         seen = Attention(name, self.count - 1, cross, weights, value, output, self.starts)
         for change in self.changes:
@@ -141,6 +186,15 @@ class Watch(Seam):
         if result is not None:
             return result
         return own() if seen.weights is weights else output(seen.weights, value)
+
+    def _scale(self, call: Call) -> Any:
+        """Weights times a mask, or over their sum, are weights still."""
+        y, first = call.run(), call.args[0]
+        for given in call.args[:2]:
+            if isinstance(given, Tensor) and isinstance(y, Tensor) and (given is first or call.func.__name__ != "div"):
+                if given.shape == y.shape and y.dim() >= 3 and y is not given:
+                    self._softmaxed.follow(given, y)
+        return y
 
     def _follow(self, call: Call) -> Any:
         y, source = call.run(), call.args[0]
@@ -177,6 +231,7 @@ def watched(watch: Watch, module: nn.Module, names: Collection[str] | None = Non
                 stack.callback(setattr, outer, "muted", False)
             outer = outer.under
         yield
+        watch.check()
 
 
 @contextmanager
