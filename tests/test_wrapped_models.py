@@ -123,6 +123,7 @@ def test_padding_is_what_the_model_takes_for_padding() -> None:
     assert found[1].scores == pytest.approx(alone.scores, rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.* in the text was read as text:saliently.errors.SaliencyWarning")
 def test_the_tokenizer_and_the_model_stay_as_they_are() -> None:
     tokenizer, module = tiny.wordpiece(), tiny.bert_module()
     tokenizer.backend_tokenizer.enable_truncation(5)
