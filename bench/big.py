@@ -53,7 +53,7 @@ def decoder(device: str) -> Model:
 
 
 def measure(model: Model, text: str, recipe: str) -> tuple[float, float, bool]:
-    """Least seconds, peak megabytes over the weights (CUDA only), and whether all scores are finite; after one short text."""
+    """Least seconds, peak megabytes over the weights (CUDA only), and are all scores finite? After one short text."""
     device = model.device
     saliently.explain(model, "w1 w2 w3", recipe)
     if device.type == "cuda":

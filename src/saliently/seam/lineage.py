@@ -24,17 +24,18 @@ class Tags(Generic[T]):
 
     def __init__(self) -> None:
         self._of: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.some = False  # was anything ever noted? Looking up is slow
 
     def get(self, tensor: object) -> T | None:
         """The note on a tensor, if it has one."""
-        if not isinstance(tensor, Tensor):
+        if not self.some or not isinstance(tensor, Tensor):
             return None
         found: T | None = self._of.get(tensor)  # type: ignore[no-untyped-call]
         return found
 
     def put(self, tensor: Tensor, tag: T) -> None:
         """Note something on a tensor."""
-        self._of[tensor] = tag
+        self._of[tensor], self.some = tag, True
 
     def drop(self, tensor: Tensor) -> None:
         """Forget what is noted on a tensor."""

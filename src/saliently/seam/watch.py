@@ -159,6 +159,8 @@ class Watch(Seam):
 
     def _mix(self, call: Call) -> Any:
         """A product that mixes values by the results of a softmax."""
+        if not self._softmaxed.some:
+            return call.run()
         found = mixing(call, self._shape, self.rows)
         if found is None:
             return self._scale(call)
@@ -190,6 +192,8 @@ class Watch(Seam):
     def _scale(self, call: Call) -> Any:
         """Weights times a mask, or over their sum, are weights still."""
         y, first = call.run(), call.args[0]
+        if not self._softmaxed.some:
+            return y
         for given in call.args[:2]:
             if isinstance(given, Tensor) and isinstance(y, Tensor) and (given is first or call.func.__name__ != "div"):
                 if given.shape == y.shape and y.dim() >= 3 and y is not given:
@@ -198,7 +202,7 @@ class Watch(Seam):
 
     def _follow(self, call: Call) -> Any:
         y, source = call.run(), call.args[0]
-        if isinstance(y, Tensor) and y is not source:
+        if self._softmaxed.some and isinstance(y, Tensor) and y is not source:
             # Softmaxes with a sink drop its column; other pieces of a softmax (the best experts) are no attention.
             if call.func.__name__ == "__getitem__" and not (
                 _only_adds_axes(call.args[1]) or (y.dim() == source.dim() and y.shape[:-1] == source.shape[:-1])
