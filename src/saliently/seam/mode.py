@@ -137,16 +137,17 @@ _SWITCHES = _Switches()
 
 
 @contextmanager
-def opened(seam: Seam, module: nn.Module) -> Iterator[None]:
+def opened(seam: Seam, module: nn.Module, checked: bool = False) -> Iterator[None]:
     """Inside the block, what runs in this thread passes through the seam; after it, all is as it was.
 
     Fused encoder layers and compiled bodies would hide their parts: both run plainly inside the block. Backward passes
-    stay in this thread, so that what a checkpoint computes again passes through the seam too.
+    stay in this thread, so that what a checkpoint computes again passes through the seam too. `checked` says that the
+    module was looked through before.
 
     Raises:
         ModelError: a scripted part, whose body can't be seen.
     """
-    for name, part in module.named_modules():
+    for name, part in () if checked else module.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
             raise ModelError(
                 f"What happens inside {type(module).__name__} was to be looked at; its part {name or 'itself'!r} is "

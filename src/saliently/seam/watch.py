@@ -219,10 +219,9 @@ def watched(watch: Watch, module: nn.Module, names: Collection[str] | None = Non
     `names` are the submodules that pay attention, where they are known; that saves hooks on all others.
     """
     with ExitStack() as stack:
-        stack.enter_context(opened(watch, module))
-        for name, part in module.named_modules():
-            if name and names is not None and name not in names:
-                continue
+        stack.enter_context(opened(watch, module, checked=names is not None))
+        every = module.named_modules() if names is None else ((n, module.get_submodule(n)) for n in {"", *names})
+        for name, part in every:
             before = part.register_forward_pre_hook(_entering(watch, name), with_kwargs=True)
             stack.callback(before.remove)
             after = part.register_forward_hook(lambda *_: watch.leave(), always_call=True)
