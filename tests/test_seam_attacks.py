@@ -195,6 +195,25 @@ def test_weights_that_don_t_have_rows_first_are_refused() -> None:
     assert next(iter(maps.layers.values())).shape == (2, 5, 5)
 
 
+def test_a_pass_that_failed_halfway_says_nothing_of_the_next() -> None:
+    fails = [True]
+
+    def halfway(net: Net, x: Tensor) -> Tensor:
+        weights = torch.softmax(net.a(x) @ net.b(x).mT, -1)
+        if fails[0]:
+            raise ZeroDivisionError
+        return (x + weights @ net.c(x))[:, 0]
+
+    fails[0] = False
+    model, ids = net(halfway), torch.tensor([[1, 2, 3]])
+    with saliently.change_attention(model, saliently.Uniform()) as acted:
+        model.module(ids)
+        fails[0] = True
+        with pytest.raises(ZeroDivisionError):
+            model.module(ids)
+    assert acted.seen == 1
+
+
 def masked_by_hand(net: Net, x: Tensor) -> Tensor:
     weights = torch.softmax(net.a(x) @ net.b(x).mT, -1) * (torch.arange(x.shape[1]) != 1)
     return (x + (weights / weights.sum(-1, keepdim=True)) @ net.c(x))[:, 0]

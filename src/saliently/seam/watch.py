@@ -107,6 +107,7 @@ class Watch(Seam):
             self.rows, self.count = 0 if ids is None else len(ids), 0
             self.starts = mask.long().argmax(1) if isinstance(mask, Tensor) and mask.dim() == 2 else None
             del self._inside[1:]
+            self._waiting.clear()
 
     def here(self) -> bool:
         """Is this the thread that looks? Hooks see the passes of others as well."""
@@ -144,10 +145,10 @@ class Watch(Seam):
                 self._waiting.append(found)
         return y
 
-    def check(self) -> None:
-        """Raise ModelError where a softmax over places mixed no values in a way that can be seen."""
+    def finish(self) -> None:
+        """A forward pass came to its end: raise ModelError where a softmax over places mixed no values that it saw."""
         unused = next((found for found in self._waiting if not found.used), None)
-        if unused is not None:
+        if unused is not None and self.here() and not self.muted:
             raise ModelError(
                 f"The attention of {unused.name or 'the model'} was to be read; a softmax of shape {unused.shape} runs "
                 "there, and what is done with it can't be followed. Use a method that needs only gradients or removals."
@@ -194,8 +195,8 @@ class Watch(Seam):
         y, first = call.run(), call.args[0]
         if not self._softmaxed.some:
             return y
-        for given in call.args[:2]:
-            if isinstance(given, Tensor) and isinstance(y, Tensor) and (given is first or call.func.__name__ != "div"):
+        for given in (first,) if call.func.__name__ in DIVISIONS else call.args[:2]:
+            if isinstance(given, Tensor) and isinstance(y, Tensor):
                 if given.shape == y.shape and y.dim() >= 3 and y is not given:
                     self._softmaxed.follow(given, y)
         return y
@@ -224,6 +225,8 @@ def watched(watch: Watch, module: nn.Module, names: Collection[str] | None = Non
         for name, part in every:
             before = part.register_forward_pre_hook(_entering(watch, name), with_kwargs=True)
             stack.callback(before.remove)
+            if not name:
+                stack.callback(part.register_forward_hook(lambda *_: watch.finish()).remove)
             after = part.register_forward_hook(lambda *_: watch.leave(), always_call=True)
             stack.callback(after.remove)
         outer = watch.under
@@ -234,7 +237,6 @@ def watched(watch: Watch, module: nn.Module, names: Collection[str] | None = Non
                 stack.callback(setattr, outer, "muted", False)
             outer = outer.under
         yield
-        watch.check()
 
 
 @contextmanager
