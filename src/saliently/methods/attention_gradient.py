@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from saliently.checks import Checks
+from saliently.methods.attention import OneAttention
 from saliently.methods.base import Method, Scores
-from saliently.methods.heads import Heads, Layer, check_choice, read
+from saliently.methods.heads import Heads, Layer, read
 from saliently.methods.rollout import check_followed, in_decoder
 from saliently.runner import Runner
 from saliently.types import Quantity
 
 
 @dataclass(frozen=True, repr=False)
-class AttentionXGradient(Method):
+class AttentionXGradient(OneAttention):
     """Attention: each weight of one attention times the slope of the explained number in it, at the explained position.
 
     Serrano and Smith 2019, who order words by it. Units of the target, signed: to first order, what the
@@ -33,22 +34,10 @@ class AttentionXGradient(Method):
     """
 
     name: ClassVar[str] = "attention-x-gradient"
-    quantity: ClassVar[Quantity] = "attention"
-    layer: int = -1
-    head: int | None = None
+    gradients: ClassVar[bool] = True
 
-    def rows(self, tokens: int) -> int:
-        return 1
-
-    def __call__(self, runner: Runner) -> list[Scores]:
-        check_choice(runner.model, self.name, self.layer, self.head)
-        return [self._score(heads) for heads in read(runner, gradients=True)]
-
-    def _score(self, heads: Heads) -> Scores:
-        layer = heads.layers[self.layer]
-        scores, lost = layer.onto_tokens(heads.row(_products(layer), self.head))
-        notes = (f"{lost:.3g} falls on the decoder's start token.",) if lost else ()
-        return Scores(scores, checks=Checks(notes=notes))
+    def measure(self, layer: Layer) -> Tensor:
+        return _products(layer)
 
 
 @dataclass(frozen=True, repr=False)

@@ -39,12 +39,18 @@ def mixing(call: Call, softmaxed: Softmaxed, rows: int) -> Mixing | None:
     if shape is None or softmaxed(value) is not None or weights.dim() < 3 or weights.dim() != value.dim():
         return None
     heads = _heads(weights, shape, rows)
+    shaped = weights.reshape(heads + weights.shape[-2:]), value.reshape(heads + value.shape[-2:])
+    return Mixing(*shaped, _product(call, weights, value))
+
+
+def _product(call: Call, weights: Tensor, value: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The model's own product, of weights and values in any shape."""
 
     def output(w: Tensor, v: Tensor) -> Tensor:
         result: Tensor = call.func(w.to(weights.dtype).reshape(weights.shape), v.reshape(value.shape))
         return result
 
-    return Mixing(weights.reshape(heads + weights.shape[-2:]), value.reshape(heads + value.shape[-2:]), output)
+    return output
 
 
 def _heads(weights: Tensor, shape: tuple[int, ...], rows: int) -> torch.Size:
@@ -67,12 +73,7 @@ def _additive(call: Call, a: Tensor, b: Tensor, softmaxed: Softmaxed) -> Mixing 
         return None
     if value.shape[:2] != weights.shape[:2] or (shape[-1] == 1 and len(shape) == 3 and shape != tuple(weights.shape)):
         return None
-
-    def output(w: Tensor, v: Tensor) -> Tensor:
-        result: Tensor = call.func(w.to(weights.dtype).reshape(weights.shape), v.reshape(value.shape))
-        return result
-
-    return Mixing(weights[..., 0][:, None, None], value[:, None], output)
+    return Mixing(weights[..., 0][:, None, None], value[:, None], _product(call, weights, value))
 
 
 def _einsum(call: Call, softmaxed: Softmaxed) -> Mixing | None:
