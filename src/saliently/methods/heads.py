@@ -122,7 +122,7 @@ def _slopes(values: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
 
 def _heads(one: Pass, p: int, seen: Sequence[Tensor], slopes: Sequence[Tensor]) -> Heads:
     real = (one.places[p] >= 0).to(seen[0].device)
-    places = one.model.attentions
+    places, padded = one.model.attentions, not bool(real.all())
 
     def cut(weights: Tensor, place: Place) -> Tensor:
         """(H, Q, K) of row p without padding."""
@@ -132,6 +132,8 @@ def _heads(one: Pass, p: int, seen: Sequence[Tensor], slopes: Sequence[Tensor]) 
                 f"The attention of {place.name} in {one.model.name} was to be read by tokens; it has "
                 f"{found.shape[-2]} queries and {found.shape[-1]} keys for {len(real)} tokens. Use a saliency method."
             )
+        if not padded:
+            return found.cpu()
         return (found[:, real] if place.whole else found)[..., real].cpu()
 
     every = (

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
@@ -26,6 +26,9 @@ from saliently.types import Quantity
 
 _UNIT = 2**30
 """What a capacity of 1 is in whole numbers: as fine as 32 bits hold, which scipy computes in."""
+
+_EDGES = 2**15
+"""Most edges of copies that are solved at a time: more are no faster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,19 +185,62 @@ class AttentionFlow(ThroughLayers):
 
 
 def max_flows(layers: Network) -> Tensor:
-    """(I,) the maximum flow between the explained position and each input node."""
+    """(I,) the maximum flow between the explained position and each input node.
+
+    The problems of all input nodes have the inner nodes in common; what these pass on to the node whose turn it is goes
+    into a sink. Small ones are solved several at a time, as copies side by side: a call has a price of its own.
+    """
     edges, source = _edges(layers)
     readers, sources, capacities = (np.concatenate(each) for each in zip(*edges, strict=True))
     capacities = np.rint(capacities * _UNIT).astype(np.int32)
-    graph = coo_matrix((capacities, (readers, sources)), shape=(source + 1, source + 1)).tocsr()
-    graph.eliminate_zeros()
     inputs = layers.tokens + layers.both
-    flows = [maximum_flow(graph, source, sink, method="dinic").flow_value for sink in range(inputs)]
-    return torch.tensor(flows, dtype=torch.float64) / _UNIT
+    down = np.zeros((source + 1, inputs), np.int32)  # what each node passes on to each input node at once
+    low = sources < inputs
+    np.add.at(down, (readers[low], sources[low]), capacities[low])
+    inner, nodes = ~low & (capacities > 0), np.arange(source - inputs)
+    capacities = np.concatenate((capacities[inner], np.ones_like(nodes, np.int32)))
+    readers = np.concatenate((readers[inner] - inputs, nodes))
+    sources = np.concatenate((sources[inner] - inputs, np.full_like(nodes, len(nodes))))
+    graph = csr_matrix((capacities, (readers, sources)), shape=(len(nodes) + 1, len(nodes) + 1))
+    many = max(1, _EDGES // max(1, graph.nnz))
+    found = [_flows(graph, down[inputs:-1, at : at + many].T) for at in range(0, inputs, many)]
+    return torch.from_numpy(np.concatenate(found) + down[-1]).double() / _UNIT
 
 
-Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Who reads, what is read, and with what capacity."""
+def _flows(graph: csr_matrix, down: np.ndarray) -> np.ndarray:
+    """(G,) maximum flows through G copies of a graph.
+
+    N inner nodes. The last row of the graph (N + 1, N + 1) is what the source of all flows reads, its last column the
+    sink. down (G, N), what each inner node passes on to the sink in each copy.
+    """
+    copies, nodes = down.shape
+    ends, top = graph.indptr[1:], graph.indptr[nodes]
+    offset = np.arange(copies, dtype=np.int32)[:, None]
+    source, sink = copies * nodes, copies * nodes + 1
+    reads = np.where(graph.indices[:top] == nodes, sink, graph.indices[:top] + offset * nodes)
+    capacities = np.tile(graph.data[:top], (copies, 1))
+    capacities[:, ends[:-1] - 1] = down  # of all that a node reads, the sink has the highest number
+    starts = (graph.indptr[:-1] + offset * top)[:, :nodes].ravel()
+    after = copies * ends[-1]
+    joined = csr_matrix(
+        (
+            np.concatenate((capacities.ravel(), np.tile(graph.data[top:], copies))),
+            np.concatenate((reads.ravel(), (graph.indices[top:] + offset * nodes).ravel())),
+            np.concatenate((starts, [copies * top, after, after])),
+        ),
+        shape=(sink + 1, sink + 1),
+    )
+    flow = maximum_flow(joined, source, sink, method="dinic").flow
+    own = slice(flow.indptr[source], flow.indptr[source + 1])
+    return np.bincount(flow.indices[own] // max(1, nodes), flow.data[own], copies)
+
+
+class Edges(NamedTuple):
+    """Who reads, what is read, and with what capacity: one of each an edge."""
+
+    readers: np.ndarray
+    sources: np.ndarray
+    capacities: np.ndarray
 
 
 def _edges(layers: Network) -> tuple[list[Edges], int]:
@@ -220,4 +266,4 @@ def _source(layers: Network) -> Step:
 
 def _between(readers: np.ndarray, sources: np.ndarray, capacities: Tensor) -> Edges:
     to, of = np.meshgrid(readers, sources, indexing="ij")
-    return to.ravel(), of.ravel(), capacities.numpy().ravel()
+    return Edges(to.ravel(), of.ravel(), capacities.numpy().ravel())

@@ -171,21 +171,28 @@ class Model:
         with ExitStack() as stack:
             stack.enter_context(self.lock)
             stack.enter_context(torch.inference_mode(False))
-            training = [(part, part.training) for part in self.module.modules()]
-            asking = [weight for weight in self.module.parameters() if weight.requires_grad]
-            if any(isinstance(part, nn.RNNBase) for part, _ in training) and self.device.type == "cuda":
+            parts = list(self.module.modules())  # once: this is done for each text
+            training = [part for part in parts if part.training]
+            asking = {
+                weight
+                for part in parts
+                for weight in part._parameters.values()
+                if weight is not None and weight.requires_grad
+            }
+            if any(isinstance(part, nn.RNNBase) for part in parts) and self.device.type == "cuda":
                 # cuDNN refuses the backward pass of a recurrent net in evaluation mode.
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             try:
-                self.module.eval()
+                if training:
+                    self.module.eval()
                 for weight in asking:
                     weight.requires_grad_(False)
                 yield
             finally:
                 for weight in asking:
                     weight.requires_grad_(True)
-                for part, mode in training:
-                    part.training = mode
+                for part in training:
+                    part.training = True
 
 
 def _at(batch: Batch, outputs: Tensor) -> Tensor:
