@@ -20,8 +20,9 @@ import saliently
 from saliently import erase
 from saliently.models.base import Model
 from saliently.packing import Budget
-from saliently.runner import Path as Line
-from saliently.runner import Runner, Slope
+from saliently.passes import Path as Line
+from saliently.passes import Slope
+from saliently.runner import Runner
 from saliently.types import Explanation, Target
 
 Rule = Callable[[int], tuple[NDArray[np.float64], NDArray[np.float64]]]

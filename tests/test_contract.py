@@ -124,7 +124,7 @@ def test_the_value_is_the_model_s_own(kind: str, recipe: str) -> None:
     tokens = asked.read({"text": text}, False)
     ids = torch.tensor([tokens.ids])
     kinds = torch.tensor([tokens.kinds]) if tokens.kinds else None
-    logits = asked.run(Batch(ids, torch.ones_like(ids), kinds, "right"))[0].detach()
+    logits = asked.run(Batch.of(ids, kinds))[0].detach()
     found = saliently.explain(asked, text, recipe)
     assert found.target.index == int(logits.argmax())
     assert found.values[0] == pytest.approx(float(logits.max()), abs=1e-5)

@@ -89,7 +89,7 @@ def test_packed_rows_in_any_order_keep_what_is_theirs(name: str) -> None:
     model, texts = zoo.ZOO[name](torch.float64), ["so good", "a very bad film indeed", "x", "not bad at all"]
     read = [model.read({"text": text}, False).ids for text in texts]
     ids = torch.tensor([[*row, *[0] * (5 - len(row))] for row in read])
-    batch = Batch(ids, (ids != 0).long(), None, "right")
+    batch = Batch.of(ids, mask=(ids != 0).long())
     ledger = Ledger(*ids.shape)
     seam = Relevance(Propagation("cp"), ledger.note)
     with model.resting():

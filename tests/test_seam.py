@@ -91,7 +91,7 @@ def batch_of(model: Model, texts: list[str], side: str | None = None) -> Batch:
     ids = torch.tensor([pad(tokens.ids, model.blank_ids.get("pad", 0)) for tokens in read])
     mask = torch.tensor([pad([1] * len(tokens.ids), 0) for tokens in read])
     kinds = torch.tensor([pad(tokens.kinds, 0) for tokens in read]) if read[0].kinds else None
-    return Batch(ids, mask, kinds, where)  # type: ignore[arg-type]
+    return Batch.of(ids, kinds, mask, where)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", EVERY)

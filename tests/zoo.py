@@ -269,7 +269,7 @@ HAS_EAGER: frozenset[str] = frozenset((ZOO | OTHERS).keys() - RECURRENT.keys())
 
 def eager_run(model: Model, ids: Tensor, mask: Tensor, kinds: Tensor | None) -> tuple[Tensor, list[Tensor]]:
     """Logits and attention weights (R, H, Q, K) of a copy that attends eagerly, called as the model calls itself."""
-    batch = Batch(ids, mask, kinds, "right" if bool(mask[:, 0].all()) else "left")
+    batch = Batch.of(ids, kinds, mask, "right" if bool(mask[:, 0].all()) else "left")
     if isinstance(model.module, Stack):
         return _torch_run(copy.deepcopy(model.module), batch)
     forward: Any = copy.deepcopy(model.forward)

@@ -171,7 +171,7 @@ def _explain(job: _Job, inputs: list[Tokens]) -> list[Explanation | SaliencyErro
 
 
 def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanation | SaliencyError:
-    pinned, tokens, checks = runner.pinned[i], runner.inputs[i], answer.checks
+    pinned, tokens, checks = runner.questions.pinned(i), runner.inputs[i], answer.checks
     assert pinned is not None, "a method must look at the unchanged input"
     try:
         targets.check_pinned(pinned)
@@ -179,7 +179,7 @@ def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanati
     except SaliencyError as error:
         return error
     total = float(answer.values.sum()) if method.quantity == "saliency" else None
-    change = None if answer.nothing is None else runner.plain[i] - answer.nothing
+    change = None if answer.nothing is None else runner.questions.plain[i] - answer.nothing
     checks = replace(
         checks,
         total=total,
@@ -196,7 +196,7 @@ def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanati
         quantity=method.quantity,
         outputs=(pinned,),
         scores=answer.values.numpy(),
-        values=(runner.plain[i],),
+        values=(runner.questions.plain[i],),
         nothing=None if answer.nothing is None else (answer.nothing,),
         grouping=method.grouping,
         blank=", ".join(method.blanks) if method.blanks else None,
@@ -208,7 +208,7 @@ def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanati
 
 def _check_numbers(runner: Runner, i: int, method: Method, answer: Scores) -> None:
     """Raise NumberError where the model or the method left the finite numbers."""
-    pinned, value = runner.pinned[i], runner.plain[i]
+    pinned, value = runner.questions.pinned(i), runner.questions.plain[i]
     assert pinned is not None
     if not isfinite(value):
         raise NumberError(

@@ -16,10 +16,11 @@ from saliently.chunks import Options, Text, chunks
 from saliently.errors import SaliencyError
 from saliently.methods.heads import check_attention
 from saliently.models.base import Model
-from saliently.models.heads import Spot
+from saliently.models.heads import Spot, Term
 from saliently.models.loading import load
 from saliently.packing import Budget
-from saliently.runner import Pass, Runner
+from saliently.passes import Pass
+from saliently.runner import Runner
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.types import Target, Tokens
 
@@ -84,7 +85,7 @@ def _readable(tokens: Tokens | SaliencyError) -> Tokens:
 def _maps(model: Model, inputs: list[Tokens], budget: Budget, options: Options) -> list[AttentionMaps]:
     names = [place.name for place in model.attentions]
     if model.find is not None:  # any place will do
-        model = replace(model, find=lambda tokens, at: Spot(0, "the first token"))
+        model = replace(model, find=lambda *asked: (Spot((Term(0),)),))
     try:
         read = _read(model, inputs, budget, options)
     except _PooledError:

@@ -140,7 +140,7 @@ def _words(runner: Runner, blank: str) -> list[list[tuple[str, float, float]] | 
         blocks[i] = torch.cat([erase.everything(tokens), 1.0 - away.float()])
         names.append([tokens.text(tokens.parts[unit]).lower() for unit in units])
     values = runner.values(blocks, blank)
-    return [_drops(runner.plain[i], names[i], values[i][1:]) for i in blocks]
+    return [_drops(runner.questions.plain[i], names[i], values[i][1:]) for i in blocks]
 
 
 def _dimensions(runner: Runner, width: int) -> list[list[tuple[str, float, float]] | SaliencyError]:
@@ -151,7 +151,7 @@ def _dimensions(runner: Runner, width: int) -> list[list[tuple[str, float, float
         for i, values in runner.values(blocks, "zero").items():
             found[i].append(values)
     names = [str(d) for d in range(width)]
-    return [_drops(runner.plain[i], names, torch.cat(parts)) for i, parts in enumerate(found)]
+    return [_drops(runner.questions.plain[i], names, torch.cat(parts)) for i, parts in enumerate(found)]
 
 
 def _without(tokens: Tokens, away: Tensor) -> Tensor:

@@ -90,25 +90,25 @@ def cut(rows: Mapping[int, NDArray[np.int64]], budget: int, model: Model) -> Ite
 class Shelf:
     """The tokens of all examples of a chunk as tensors, from which batches are put together.
 
-    N examples, T tokens of the longest.
+    N texts, T tokens of the longest. Several examples may be questions about one text.
     """
 
     ids: Tensor  # (N, T)
     kinds: Tensor | None  # (N, T)
-    sizes: Tensor  # (N,)
+    text: Tensor  # which text an example is about
     pad: int
     side: Side
-    spots: Tensor | None = None  # (N,) the token whose place is asked for
 
     @staticmethod
-    def fill(inputs: list[Tokens], model: Model, spots: list[int] | None = None) -> Shelf:
+    def fill(inputs: list[Tokens], model: Model) -> Shelf:
         """All examples, on the CPU; batches go to the model's device one at a time."""
         pad = model.blank_ids.get("pad", 0)
-        ids = _stack([tokens.ids for tokens in inputs], pad)
-        kinds = _stack([tokens.kinds for tokens in inputs], 0) if inputs[0].kinds else None
-        sizes = torch.tensor([len(tokens.ids) for tokens in inputs])
-        at = None if spots is None else torch.tensor(spots)
-        return Shelf(ids, kinds, sizes, pad, model.sides[0] if model.sides else "right", at)
+        texts = {id(tokens): tokens for tokens in inputs}
+        numbers = {key: n for n, key in enumerate(texts)}
+        ids = _stack([tokens.ids for tokens in texts.values()], pad)
+        kinds = _stack([tokens.kinds for tokens in texts.values()], 0) if inputs[0].kinds else None
+        text = torch.tensor([numbers[id(tokens)] for tokens in inputs])
+        return Shelf(ids, kinds, text, pad, model.sides[0] if model.sides else "right")
 
     def places(self, pack: Pack, blocks: Blocks, delete: bool) -> Tensor:
         """(P, L) for each position of the batch, the example's token that stands there; -1 at padding."""
@@ -122,15 +122,15 @@ class Shelf:
             line[slice(0, len(tokens)) if self.side == "right" else slice(longest - len(tokens), longest)] = tokens
         return places
 
-    def batch(self, pack: Pack, places: Tensor, device: torch.device) -> Batch:
+    def batch(self, pack: Pack, places: Tensor, device: torch.device, wanted: Tensor | None = None) -> Batch:
         """The rows of a pack as the model takes them."""
-        rows = torch.from_numpy(pack.example)[:, None]
+        rows = self.text[torch.from_numpy(pack.example)][:, None]
         mask = places >= 0
         at = places.clamp(min=0)
         ids = self.ids[rows, at].masked_fill(~mask, self.pad)
         kinds = None if self.kinds is None else self.kinds[rows, at].masked_fill(~mask, 0).to(device)
-        spot = None if self.spots is None else (places == self.spots[rows]).long().to(device)
-        return Batch(ids.to(device), mask.long().to(device), kinds, self.side, spot)
+        asked = None if wanted is None else wanted.to(device)
+        return Batch(ids.to(device), mask.long().to(device), kinds, self.side, places.to(device), asked)
 
 
 def keeps(pack: Pack, places: Tensor, blocks: Blocks) -> Tensor:

@@ -48,7 +48,7 @@ def find_label(asked: str | int, labels: Sequence[str]) -> int:
 
 def check(target: Target, labels: Sequence[str], link: Link = "softmax") -> None:
     """Raise RecipeError where `target` names what the model does not have, before any pass is spent."""
-    if link == "none" and target.of not in ("logit", "output"):
+    if link == "none" and target.of not in (None, "logit", "output"):
         raise RecipeError(
             f"The {target.of} was asked for; the model's output is a number, not a class. Leave `of` out."
         )
@@ -81,7 +81,8 @@ def pin(target: Target, logits: Tensor, labels: Sequence[str], link: Link = "sof
     if target.against is not None and target.against not in OTHERS:
         against = find_label(target.against, labels)
     name = str(target.against) if target.against in OTHERS else None if against is None else labels[against]
-    return Pinned(index, labels[index], "output" if link == "none" else target.of, against, name, predicted == index)
+    scale = "output" if link == "none" else target.of or "logit"
+    return Pinned(index, labels[index], scale, against, name, predicted == index)
 
 
 def check_pinned(pinned: Pinned) -> None:

@@ -104,11 +104,11 @@ class Target:
 
     label: str | int | None = None
     against: str | int | None = None
-    of: Scale = "logit"
+    of: Scale | None = None
     at: At = None
 
     def __post_init__(self) -> None:
-        if self.of not in get_args(Scale):
+        if self.of is not None and self.of not in get_args(Scale):
             raise RecipeError(
                 f"Target scale {self.of!r} was asked for; there are 'logit', 'probability' and 'log-probability'."
             )

@@ -14,8 +14,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from saliently.checks import Checks
 from saliently.errors import ModelError
 from saliently.methods.base import Method, Scores
-from saliently.models.base import Batch
-from saliently.runner import Pass, Runner
+from saliently.passes import Pass
+from saliently.runner import Runner
 from saliently.seam.decomposed import Decomposed
 from saliently.seam.watch import opened_behind_changes
 from saliently.types import Quantity
@@ -75,17 +75,16 @@ class DecompX(Method):
 
 def _decompose(one: Pass, split: bool) -> list[Tensor]:
     """(T,) for each row of a batch."""
-    many, classes = len(one.batch.ids), len(one.model.labels)
-    logits = torch.zeros(many, classes, dtype=one.x.dtype, device=one.x.device)
-    parts: list[Tensor] = [torch.zeros(0, classes)] * many
+    logits: dict[int, Tensor] = {}
+    parts: dict[int, Tensor] = {}
     for rows in _groups(one):
         real = one.batch.mask[rows[0]].bool()
         found, shares = _one_length(one, rows, real, split)
-        logits[rows] = found.to(logits.dtype)
         for p, row in enumerate(rows):
-            parts[row] = shares[:, p].to("cpu", torch.float64)
-    (slope,) = torch.autograd.grad(one.take(logits.requires_grad_()).sum(), logits)
-    return [part @ slope[p].to("cpu", torch.float64) for p, part in enumerate(parts)]
+            logits[row], parts[row] = found[p].to(one.x.dtype), shares[:, p].to("cpu", torch.float64)
+    every = torch.stack([logits[p] for p in range(len(logits))]).requires_grad_()
+    (slope,) = torch.autograd.grad(one.take(every).sum(), every)
+    return [parts[p].flatten(1) @ slope[p].flatten().to("cpu", torch.float64) for p in range(len(logits))]
 
 
 def _groups(one: Pass) -> Iterator[list[int]]:
@@ -104,12 +103,10 @@ def _groups(one: Pass) -> Iterator[list[int]]:
 
 
 def _one_length(one: Pass, rows: Sequence[int], real: Tensor, split: bool) -> tuple[Tensor, Tensor]:
-    """Logits (P, C) of those rows without their padding, and their parts (T, P, C)."""
+    """Logits (P, C), or (P, W, C), of those rows without their padding, and their parts (T, P, C) or (T, P, W, C)."""
     batch = one.batch
-    kinds = None if batch.kinds is None else _cut(batch.kinds, rows, real)
-    spot = None if batch.spot is None else _cut(batch.spot, rows, real)
-    alone = Batch(_cut(batch.ids, rows, real), _cut(batch.mask, rows, real), kinds, batch.side, spot)
-    x = _cut(one.x.detach(), rows, real).requires_grad_()
+    alone = batch.cut(rows, real)
+    x = one.x.detach()[list(rows)][:, real].requires_grad_()
     seam = Decomposed(x.shape[1], split)
     seam.start(x)
     with _nothing_saved(), opened_behind_changes(seam, one.model.module):
@@ -120,8 +117,3 @@ def _one_length(one: Pass, rows: Sequence[int], real: Tensor, split: bool) -> tu
 def _nothing_saved() -> AbstractContextManager[None]:
     """Inside the block, graphs know what depends on what and keep no tensor, which would keep its parts."""
     return saved_tensors_hooks(lambda kept: None, lambda gone: gone)
-
-
-def _cut(given: Tensor, rows: Sequence[int], real: Tensor) -> Tensor:
-    """(P, T, ...) of (R, L, ...)."""
-    return given[list(rows)][:, real]

@@ -19,7 +19,8 @@ from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
 from saliently.packing import Blocks
-from saliently.runner import Path, Runner, Slope
+from saliently.passes import Path, Slope
+from saliently.runner import Runner
 from saliently.types import Grouping, Quantity
 
 CANCELS = 5e-3

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from saliently.errors import ModelError, RecipeError
 from saliently.models.base import Model
-from saliently.runner import Pass, Runner
+from saliently.passes import Pass
+from saliently.runner import Runner
 from saliently.seam.places import Place
 from saliently.seam.watch import Attention, Watch, watched
 

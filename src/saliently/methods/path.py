@@ -12,7 +12,8 @@ from saliently import erase
 from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
-from saliently.runner import Path, Runner, Slope
+from saliently.passes import Path, Slope
+from saliently.runner import Runner
 from saliently.types import Quantity
 
 FIRST = 8

@@ -12,7 +12,8 @@ from saliently.checks import REST, Checks
 from saliently.errors import ModelError, RecipeError
 from saliently.methods.base import Method, Scores
 from saliently.models.base import Model
-from saliently.runner import Pass, Runner
+from saliently.passes import Pass
+from saliently.runner import Runner
 from saliently.seam import graph
 from saliently.seam.elementwise import Propagation
 from saliently.seam.gradients import at_least_tiny
@@ -114,7 +115,7 @@ def _send_back(one: Pass, propagation: Propagation) -> list[tuple[Tensor, dict[s
     wide = torch.promote_types(one.x.dtype, torch.float32)
     relevance = (grad.to(wide) * at_least_tiny(one.x.detach()).to(wide)).sum(-1)
     # A probability, say, is no sum of logits' shares: what its scale keeps.
-    started = (at_logits.double() * one.logits.detach().double()).sum(-1)
+    started = (at_logits.double() * one.logits.detach().double()).flatten(1).sum(-1)
     ledger.note("the target's scale", values.detach().double() - started)
     return [
         (one.real(p, row), {who: float(amounts[p]) for who, amounts in ledger.kept.items()})

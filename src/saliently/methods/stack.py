@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from saliently.errors import ModelError, RecipeError
 from saliently.methods.heads import check_attention
 from saliently.models.base import Batch, Model
-from saliently.runner import Pass, Runner
+from saliently.passes import Pass
+from saliently.runner import Runner
 
 _COUNTS = 1e-6
 """A position counts if the explained number depends on it at least so much as on the one it depends on most."""
@@ -54,11 +55,7 @@ class Alone:
 
     def run(self, rows: int = 1) -> Tensor:
         """Logits (R, C) of so many copies."""
-        batch = self.batch
-        kinds = None if batch.kinds is None else batch.kinds.expand(rows, -1)
-        spot = None if batch.spot is None else batch.spot.expand(rows, -1)
-        wide = Batch(batch.ids.expand(rows, -1), batch.mask.expand(rows, -1), kinds, batch.side, spot)
-        return self.model.run(wide, self.x.expand(rows, -1, -1))
+        return self.model.run(self.batch.copies(rows), self.x.expand(rows, -1, -1))
 
     def tokens_first(self, states: Tensor, rows: int, name: str) -> Tensor:
         """(R, T, D) of a layer's states, which XLNet holds as (T, R, D).
@@ -108,11 +105,8 @@ def read(runner: Runner, name: str, look: Callable[[Alone], tuple[Tensor, Tensor
 
 
 def _alone(one: Pass, layers: tuple[nn.Module, ...], p: int) -> Alone:
-    real, batch = one.batch.mask[p].bool(), one.batch
-    kinds = None if batch.kinds is None else batch.kinds[p : p + 1, real]
-    spot = None if batch.spot is None else batch.spot[p : p + 1, real]
-    own = Batch(batch.ids[p : p + 1, real], batch.mask[p : p + 1, real], kinds, batch.side, spot)
-    return Alone(one.model, layers, own, one.x.detach()[p : p + 1, real])
+    real = one.batch.mask[p].bool()
+    return Alone(one.model, layers, one.batch.cut([p], real), one.x.detach()[p : p + 1, real])
 
 
 def _explained(slope: Tensor, tokens: int) -> Tensor:

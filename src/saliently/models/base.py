@@ -5,7 +5,7 @@ R rows of a batch, L tokens of its longest row, D embedding dimensions, C classe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +20,7 @@ from saliently.models.heads import Find
 from saliently.seam.places import Place, places
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.seam.words import embeddings_replaced
-from saliently.types import Link, Tokens
+from saliently.types import Link, Scale, Tokens
 
 Side = Literal["right", "left"]
 
@@ -36,14 +36,51 @@ class Batch:
         mask: (R, L) 1 at real tokens.
         kinds: (R, L) segment ids, or None for models that take none.
         side: on which side the padding is.
-        spot: (R, L) 1 at the place whose output is asked for, in models that give one at each; None is the first.
+        places: (R, L) which token of its input stands at a place, -1 at padding.
+        wanted: (R, W) the tokens at whose places the output is asked for, in models that give one at each; -1 where
+            fewer are; None is the first one.
     """
 
     ids: Tensor
     mask: Tensor
     kinds: Tensor | None
     side: Side
-    spot: Tensor | None = None
+    places: Tensor
+    wanted: Tensor | None = None
+
+    @staticmethod
+    def of(ids: Tensor, kinds: Tensor | None = None, mask: Tensor | None = None, side: Side = "right") -> Batch:
+        """Whole inputs (R, L), of one length unless a mask says otherwise."""
+        real = torch.ones_like(ids) if mask is None else mask
+        return Batch(ids, real, kinds, side, (real.cumsum(-1) - 1).masked_fill(real == 0, -1))
+
+    def cut(self, rows: Sequence[int] | slice, columns: Tensor | slice = slice(None)) -> Batch:
+        """Some rows, and of these some columns."""
+        ids, mask, places = (each[rows][:, columns] for each in (self.ids, self.mask, self.places))
+        kinds = None if self.kinds is None else self.kinds[rows][:, columns]
+        return Batch(ids, mask, kinds, self.side, places, None if self.wanted is None else self.wanted[rows])
+
+    def copies(self, rows: int) -> Batch:
+        """So many copies of the one row that this has."""
+        return self.cut([0] * rows)
+
+    def found(self, before: bool) -> Tensor:
+        """(R, W) the places of the tokens that are wanted; -1 where one was taken away, unless the last one left before
+        it will do (`before`)."""
+        wanted = self.places.new_zeros(len(self.places), 1) if self.wanted is None else self.wanted
+        at = torch.arange(self.ids.shape[1], device=self.ids.device)
+        here = (self.places >= 0)[:, None] & (self.places[:, None] <= wanted[..., None])
+        last = torch.where(here, at, -1).amax(-1)
+        same = self.places.gather(1, last.clamp(min=0)) == wanted
+        return last if before else last.masked_fill(~same, -1)
+
+    def read(self, outputs: Tensor, before: bool = False) -> Tensor:
+        """(R, W, C) what (R, L, C) holds at the places wanted, NaN where there is none; (R, C) at the first place."""
+        at = self.found(before)
+        found = outputs[torch.arange(len(at), device=at.device)[:, None], at.clamp(min=0)]
+        if bool((at < 0).any()):
+            found = found.masked_fill((at < 0)[..., None], torch.nan)
+        return found[:, 0] if self.wanted is None else found
 
     @property
     def positions(self) -> Tensor:
@@ -74,7 +111,11 @@ class Model:
         blank_ids: token ids of "mask" and "pad", where the model has them; without vectors, of "delete" too.
         sides: sides on which a row may be padded without changing its logits; empty if rows can't be padded, so that
             only rows of one length run together.
-        find: finds the place that is asked for, in models that give an output at each place; else None.
+        find: finds the places that are asked for, in models that give an output at each place; else None.
+        scale: what is explained unless the user names another.
+        before: are the outputs of a place about the token after it, so that where a place was taken away the last one
+            left before it has them?
+        fields: names of its texts.
         vectors: does it have word vectors? A function of texts has none.
         max_rows: most rows the model takes at once, or None.
     """
@@ -89,6 +130,9 @@ class Model:
     blank_ids: Mapping[str, int] = field(default_factory=dict)
     sides: tuple[Side, ...] = ("right",)
     find: Find | None = None
+    scale: Scale = "logit"
+    before: bool = False
+    fields: tuple[str, ...] = ("text",)
     vectors: bool = True
     max_rows: int | None = None
     lock: RLock = field(default_factory=RLock, repr=False)
@@ -131,11 +175,10 @@ class Model:
 
     def sample(self, text: str = _SAMPLE) -> Batch:
         """A short text, to try things out with; of three tokens at least, the last one again if it has fewer."""
-        tokens = self.read({"text": text}, True)
+        tokens = self.read(dict.fromkeys(self.fields, text), True)
         at = torch.arange(max(3, len(tokens.ids)), device=self.device).clamp(max=len(tokens.ids) - 1)
         ids = torch.tensor([tokens.ids], device=self.device)[:, at]
-        kinds = torch.tensor([tokens.kinds], device=self.device)[:, at] if tokens.kinds else None
-        return Batch(ids, torch.ones_like(ids), kinds, "right")
+        return Batch.of(ids, torch.tensor([tokens.kinds], device=self.device)[:, at] if tokens.kinds else None)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word vectors (..., D) of ids (...), outside the autograd graph. Position and segment vectors are not in."""
@@ -144,19 +187,19 @@ class Model:
         return vectors
 
     def run(self, batch: Batch, x: Tensor | None = None) -> Tensor:
-        """Logits (R, C). With `x` (R, L, D), as if the word vectors of the batch were x.
+        """Logits (R, C), or (R, W, C) at the places that the batch wants. With `x` (R, L, D), as if the word vectors of
+        the batch were x.
 
         Raises:
-            ModelError: the forward pass did not use the embedding, or gave no (R, C) tensor; (R, L, C) with `find`.
+            ModelError: the forward pass did not use the embedding, or gave no such tensor.
         """
         with embeddings_replaced(self.embedding, batch.ids, x):
             logits = self.forward(batch)
-            if self.find is not None:
-                logits = _at(batch, logits)
-        if not isinstance(logits, Tensor) or logits.shape != (len(batch.ids), len(self.labels)):
+        places = () if batch.wanted is None else (batch.wanted.shape[1],)
+        if not isinstance(logits, Tensor) or logits.shape != (len(batch.ids), *places, len(self.labels)):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(
-                f"Logits of shape ({len(batch.ids)}, {len(self.labels)}) were expected from {self.name}, one a label; "
+                f"Logits of shape {(len(batch.ids), *places, len(self.labels))} were expected from {self.name}; "
                 f"found {found}. Give `labels` that fit, or wrap a module that returns the logits alone."
             )
         return logits
@@ -193,12 +236,3 @@ class Model:
                     weight.requires_grad_(True)
                 for part in training:
                     part.training = True
-
-
-def _at(batch: Batch, outputs: Tensor) -> Tensor:
-    """(R, C) what (R, L, C) holds at each row's place; NaN where that was taken away."""
-    spot = batch.mask if batch.spot is None else batch.spot
-    rows = torch.arange(len(spot), device=spot.device)
-    found = outputs[rows, spot.long().argmax(1)]
-    gone = spot.sum(1) == 0
-    return found.masked_fill(gone[:, None], torch.nan) if bool(gone.any()) else found

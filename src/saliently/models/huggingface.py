@@ -136,7 +136,7 @@ class _Forward:
             given["position_ids"] = batch.positions
         with _one_table(self.module, self.embedding):
             logits: Tensor = self.module(**given).logits
-        return logits
+        return batch.read(logits) if logits.dim() == 3 else logits
 
 
 @contextmanager

@@ -43,5 +43,6 @@ def _padded(model: Model, row: Batch, side: Side) -> torch.Tensor:
         mask=pad(row.mask, where),
         kinds=None if row.kinds is None else pad(row.kinds, where),
         side=side,
+        places=pad(row.places, where, value=-1),
     )
     return model.run(batch)
