@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import saliently
 from saliently.methods.base import Method
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from saliently.names import METHODS, parse
 from saliently.types import Explanation
 from saliently.view.record import from_dict, to_dict

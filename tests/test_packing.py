@@ -11,7 +11,8 @@ from torch import Tensor
 
 import saliently
 from saliently import packing
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from saliently.runner import Runner
 from saliently.types import Target
 from tests import tiny

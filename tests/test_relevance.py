@@ -16,7 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 import saliently
 from saliently.errors import ModelError
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from saliently.seam.elementwise import Propagation
 from saliently.seam.ledger import Ledger
 from saliently.seam.mode import opened

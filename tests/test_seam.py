@@ -19,7 +19,8 @@ from torch.nn.modules import module as torch_modules
 from torch.utils.checkpoint import checkpoint
 
 import saliently
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.seam import mode

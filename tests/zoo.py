@@ -21,7 +21,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import MambaConfig, MambaModel, PreTrainedTokenizerFast
 
 import saliently
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from tests import tiny
 from tests.tiny import LABELS, LONGEST, SIZE, byte_level, seeded, unigram, wordpiece
 

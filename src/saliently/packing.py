@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saliently.models.base import Batch, Model, Side
+from saliently.models.base import Model
+from saliently.models.batch import Batch, Side
 from saliently.types import Tokens
 
 Blocks = Mapping[int, Tensor]
@@ -96,6 +97,7 @@ class Shelf:
     ids: Tensor  # (N, T)
     kinds: Tensor | None  # (N, T)
     text: Tensor  # which text an example is about
+    streams: tuple[Tensor, ...]  # (N, M) each
     pad: int
     side: Side
 
@@ -108,7 +110,11 @@ class Shelf:
         ids = _stack([tokens.ids for tokens in texts.values()], pad)
         kinds = _stack([tokens.kinds for tokens in texts.values()], 0) if inputs[0].kinds else None
         text = torch.tensor([numbers[id(tokens)] for tokens in inputs])
-        return Shelf(ids, kinds, text, pad, model.sides[0] if model.sides else "right")
+        many = max(len(tokens.streams) for tokens in inputs)
+        # Where texts differ in how many streams they have, those that lack some have empty ones.
+        rows = [[*tokens.streams, *[()] * (many - len(tokens.streams))] for tokens in texts.values()]
+        streams = tuple(_stack(list(stream), -1) for stream in zip(*rows, strict=True))
+        return Shelf(ids, kinds, text, streams, pad, model.sides[0] if model.sides else "right")
 
     def places(self, pack: Pack, blocks: Blocks, delete: bool) -> Tensor:
         """(P, L) for each position of the batch, the example's token that stands there; -1 at padding."""
@@ -130,7 +136,8 @@ class Shelf:
         ids = self.ids[rows, at].masked_fill(~mask, self.pad)
         kinds = None if self.kinds is None else self.kinds[rows, at].masked_fill(~mask, 0).to(device)
         asked = None if wanted is None else wanted.to(device)
-        return Batch(ids.to(device), mask.long().to(device), kinds, self.side, places.to(device), asked)
+        streams = tuple(stream[rows[:, 0]].to(device) for stream in self.streams)
+        return Batch(ids.to(device), mask.long().to(device), kinds, self.side, places.to(device), asked, streams)
 
 
 def keeps(pack: Pack, places: Tensor, blocks: Blocks) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from saliently.errors import ModelError
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 
 T = TypeVar("T")
 

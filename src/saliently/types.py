@@ -23,8 +23,8 @@ Quantity = Literal["sensitivity", "saliency", "attention", "selection", "interac
 Scale = Literal["logit", "probability", "log-probability", "output"]
 Link = Literal["softmax", "sigmoid", "none"]
 """How a model's numbers become probabilities: one label of all, each label by itself, or not at all (regression)."""
-At = int | str | None
-"""A place in a text: a word, or a number."""
+At = int | str | slice | None
+"""A place in a text: a word, a number, or a slice of numbers."""
 Grouping = Literal["sum", "l2", "mean"]
 
 # How the scores of a word's pieces become the word's score. Only "sum" keeps totals.
@@ -67,6 +67,8 @@ class Tokens:
         kinds: (T,) segment ids, for models that take them; else empty.
         notes: what a reader should know about the reading (cut at a limit, special spellings typed by the user).
         truncated: (length found, length kept) when the text was cut on the user's wish, else None.
+        response: number of the first token of what a language model says, else None.
+        streams: numbers of the tokens of each text that the model reads apart from the others; empty if it reads one.
     """
 
     fields: Mapping[str, str]
@@ -78,6 +80,8 @@ class Tokens:
     kinds: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     truncated: tuple[int, int] | None = None
+    response: int | None = None
+    streams: tuple[tuple[int, ...], ...] = ()
 
     @property
     def words(self) -> tuple[bool, ...]:
@@ -87,6 +91,12 @@ class Tokens:
     def text(self, span: Span) -> str:
         """The characters of a span."""
         return self.fields[span.field][span.start : span.end]
+
+    def response_text(self, start: int, end: int) -> str:
+        """What tokens [start, end) of the response stand for; the spelling of the first if they have no characters."""
+        first = (self.response or 0) + start
+        spans = [span for span in self.spans[first : first + end - start] if span is not None]
+        return self.text(spans[0]._replace(end=spans[-1].end)) if spans else self.pieces[first]
 
 
 @dataclass(frozen=True)

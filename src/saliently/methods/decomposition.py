@@ -84,7 +84,12 @@ def _decompose(one: Pass, split: bool) -> list[Tensor]:
             logits[row], parts[row] = found[p].to(one.x.dtype), shares[:, p].to("cpu", torch.float64)
     every = torch.stack([logits[p] for p in range(len(logits))]).requires_grad_()
     (slope,) = torch.autograd.grad(one.take(every).sum(), every)
-    return [parts[p].flatten(1) @ slope[p].flatten().to("cpu", torch.float64) for p in range(len(logits))]
+    return [_weighed(parts[p].flatten(1), slope[p].flatten().to("cpu", torch.float64)) for p in range(len(logits))]
+
+
+def _weighed(parts: Tensor, slope: Tensor) -> Tensor:
+    """(T,) the parts of an explained number; a logit that it does not depend on may be infinite."""
+    return parts[:, slope != 0] @ slope[slope != 0]
 
 
 def _groups(one: Pass) -> Iterator[list[int]]:

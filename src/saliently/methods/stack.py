@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from saliently.errors import ModelError, RecipeError
 from saliently.methods.heads import check_attention
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from saliently.passes import Pass
 from saliently.runner import Runner
 

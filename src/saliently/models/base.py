@@ -10,88 +10,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from saliently.errors import ModelError
+from saliently.models.batch import Batch, Part, Side
 from saliently.models.heads import Find
 from saliently.seam.places import Place, places
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.seam.words import embeddings_replaced
 from saliently.types import Link, Scale, Tokens
 
-Side = Literal["right", "left"]
-
 _SAMPLE, _LONGER = "good or bad", "good, bad and good or bad"
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Rows padded to one length.
-
-    Attributes:
-        ids: (R, L) token ids; the model's padding id where `mask` is 0.
-        mask: (R, L) 1 at real tokens.
-        kinds: (R, L) segment ids, or None for models that take none.
-        side: on which side the padding is.
-        places: (R, L) which token of its input stands at a place, -1 at padding.
-        wanted: (R, W) the tokens at whose places the output is asked for, in models that give one at each; -1 where
-            fewer are; None is the first one.
-    """
-
-    ids: Tensor
-    mask: Tensor
-    kinds: Tensor | None
-    side: Side
-    places: Tensor
-    wanted: Tensor | None = None
-
-    @staticmethod
-    def of(ids: Tensor, kinds: Tensor | None = None, mask: Tensor | None = None, side: Side = "right") -> Batch:
-        """Whole inputs (R, L), of one length unless a mask says otherwise."""
-        real = torch.ones_like(ids) if mask is None else mask
-        return Batch(ids, real, kinds, side, (real.cumsum(-1) - 1).masked_fill(real == 0, -1))
-
-    def cut(self, rows: Sequence[int] | slice, columns: Tensor | slice = slice(None)) -> Batch:
-        """Some rows, and of these some columns."""
-        ids, mask, places = (each[rows][:, columns] for each in (self.ids, self.mask, self.places))
-        kinds = None if self.kinds is None else self.kinds[rows][:, columns]
-        return Batch(ids, mask, kinds, self.side, places, None if self.wanted is None else self.wanted[rows])
-
-    def copies(self, rows: int) -> Batch:
-        """So many copies of the one row that this has."""
-        return self.cut([0] * rows)
-
-    def found(self, before: bool) -> Tensor:
-        """(R, W) the places of the tokens that are wanted; -1 where one was taken away, unless the last one left before
-        it will do (`before`)."""
-        wanted = self.places.new_zeros(len(self.places), 1) if self.wanted is None else self.wanted
-        at = torch.arange(self.ids.shape[1], device=self.ids.device)
-        here = (self.places >= 0)[:, None] & (self.places[:, None] <= wanted[..., None])
-        last = torch.where(here, at, -1).amax(-1)
-        same = self.places.gather(1, last.clamp(min=0)) == wanted
-        return last if before else last.masked_fill(~same, -1)
-
-    def read(self, outputs: Tensor, before: bool = False) -> Tensor:
-        """(R, W, C) what (R, L, C) holds at the places wanted, NaN where there is none; (R, C) at the first place."""
-        at = self.found(before)
-        found = outputs[torch.arange(len(at), device=at.device)[:, None], at.clamp(min=0)]
-        if bool((at < 0).any()):
-            found = found.masked_fill((at < 0)[..., None], torch.nan)
-        return found[:, 0] if self.wanted is None else found
-
-    @property
-    def positions(self) -> Tensor:
-        """(R, L) place of each token in its own row, so that padding on the left moves nothing."""
-        return (self.mask.cumsum(-1) - 1).clamp(min=0)
 
 
 class Reader(Protocol):
     """Turns the user's fields into tokens; raises InputError on text it can't read."""
 
-    def __call__(self, fields: Mapping[str, str], truncate: bool) -> Tokens:
+    def __call__(self, fields: Mapping[str, Any], truncate: bool) -> Tokens:
         """Tokens of one input; text over the model's limit is an error unless `truncate`."""
         ...
 
@@ -113,9 +51,8 @@ class Model:
             only rows of one length run together.
         find: finds the places that are asked for, in models that give an output at each place; else None.
         scale: what is explained unless the user names another.
-        before: are the outputs of a place about the token after it, so that where a place was taken away the last one
-            left before it has them?
-        fields: names of its texts.
+        pieces: what it asks its embedding for in a forward pass.
+        given: an input made of a text, to try things out with.
         vectors: does it have word vectors? A function of texts has none.
         max_rows: most rows the model takes at once, or None.
     """
@@ -131,8 +68,8 @@ class Model:
     sides: tuple[Side, ...] = ("right",)
     find: Find | None = None
     scale: Scale = "logit"
-    before: bool = False
-    fields: tuple[str, ...] = ("text",)
+    pieces: Callable[[Batch], Sequence[Part]] = lambda batch: (Part.all(batch),)
+    given: Callable[[str], Mapping[str, Any]] = lambda text: {"text": text}
     vectors: bool = True
     max_rows: int | None = None
     lock: RLock = field(default_factory=RLock, repr=False)
@@ -175,10 +112,11 @@ class Model:
 
     def sample(self, text: str = _SAMPLE) -> Batch:
         """A short text, to try things out with; of three tokens at least, the last one again if it has fewer."""
-        tokens = self.read(dict.fromkeys(self.fields, text), True)
-        at = torch.arange(max(3, len(tokens.ids)), device=self.device).clamp(max=len(tokens.ids) - 1)
-        ids = torch.tensor([tokens.ids], device=self.device)[:, at]
-        return Batch.of(ids, torch.tensor([tokens.kinds], device=self.device)[:, at] if tokens.kinds else None)
+        tokens = self.read(self.given(text), True)
+        whole, many = Batch.one(tokens, self.device), len(tokens.ids)
+        again = torch.arange(max(3, many), device=self.device).clamp(max=many - 1)
+        cut = whole.cut([0], again)
+        return whole if tokens.streams else Batch.of(cut.ids, cut.kinds)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word vectors (..., D) of ids (...), outside the autograd graph. Position and segment vectors are not in."""
@@ -193,7 +131,8 @@ class Model:
         Raises:
             ModelError: the forward pass did not use the embedding, or gave no such tensor.
         """
-        with embeddings_replaced(self.embedding, batch.ids, x):
+        pieces = () if x is None else [(part.ids, part.vectors(x)) for part in self.pieces(batch)]
+        with embeddings_replaced(self.embedding, pieces):
             logits = self.forward(batch)
         places = () if batch.wanted is None else (batch.wanted.shape[1],)
         if not isinstance(logits, Tensor) or logits.shape != (len(batch.ids), *places, len(self.labels)):

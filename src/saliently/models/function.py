@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from saliently.errors import ModelError
-from saliently.models.base import Batch, Model
+from saliently.models.base import Model
+from saliently.models.batch import Batch
 from saliently.models.reading import checked
 from saliently.types import Span, Tokens
 from saliently.units import group, words

@@ -97,3 +97,63 @@ def at_mask(mask: int) -> Find:
         return (Spot((Term(masks[at or 0]),), "the mask" if len(masks) == 1 else f"mask {at}"),)
 
     return find
+
+
+def at_response(model: Model, tokens: Tokens, target: Target, each: bool) -> tuple[Spot, ...]:
+    """Tokens of a response, each read at the place before it: `at` is the number of one, a slice of numbers, a part of
+    the text, or None for the whole response. One token may be asked for another label than the one that stands there.
+
+    Raises:
+        RecipeError: there are no such tokens; they are several and a label was named.
+    """
+    first = tokens.response or 0
+    many = len(tokens.ids) - first
+    numbers = range(many) if each or target.at is None else _numbers(tokens, first, target.at)
+    if first == 0:  # nothing comes before it that could have said it
+        numbers = [n for n in numbers if n > 0]
+    if not numbers:
+        raise RecipeError(
+            f"Tokens {target.at!r} of the response were asked for; it has tokens 0 to {many - 1}"
+            f"{', and nothing comes before the first' if first == 0 else ''}. Name one of them, or leave `at` out."
+        )
+    named = target.label is not None or target.against is not None
+    if named and len(numbers) > 1 and not each:
+        raise RecipeError(
+            f"{target.label or target.against!r} was asked for at {len(numbers)} tokens of the response; a label is of "
+            "one token. Say which, with at= and its number."
+        )
+    spots = [_next(tokens, first, n, target.label is not None) for n in numbers]
+    if each or len(spots) == 1:
+        return tuple(spots)
+    said = tokens.response_text(numbers[0], numbers[-1] + 1)
+    return (Spot(tuple(spot.terms[0] for spot in spots), None, repr(said)),)
+
+
+def _next(tokens: Tokens, first: int, n: int, other: bool) -> Spot:
+    """Token n of a response; of another label, if one was named."""
+    at = first + n
+    return Spot(
+        (Term(at - 1, None if other else tokens.ids[at]),),
+        f"token {n}",
+        None if other else repr(tokens.response_text(n, n + 1)),
+    )
+
+
+def _numbers(tokens: Tokens, first: int, at: object) -> Sequence[int]:
+    """Numbers of the tokens of a response that `at` means."""
+    every = range(len(tokens.ids) - first)
+    if isinstance(at, slice):
+        return every[at]
+    if isinstance(at, str):
+        text = tokens.response_text(0, len(every))
+        if text.count(at) != 1 or not at:
+            raise RecipeError(
+                f"{at!r} was asked for in the response {text!r:.60}, which has it {text.count(at)} times. Give a part "
+                "that it has once, or numbers of tokens."
+            )
+        start = text.index(at)
+        spans = [tokens.spans[first + n] for n in every]
+        return [n for n in every if (s := spans[n]) and s.start < start + len(at) and s.end > start]
+    if isinstance(at, int) and not isinstance(at, bool) and -len(every) <= at < len(every):
+        return [every[at]]
+    return []

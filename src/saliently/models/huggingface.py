@@ -1,8 +1,7 @@
-"""Sequence classifiers of the transformers library."""
+"""Models of the transformers library."""
 
 from __future__ import annotations
 
-import inspect
 import logging
 import socket
 import warnings
@@ -15,26 +14,22 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saliently.errors import ModelError, SaliencyError
-from saliently.models.base import Batch, Model
-from saliently.models.heads import Find, at_mask, at_word
+from saliently.models.base import Model
 from saliently.models.padding import harmless_sides
-from saliently.models.reading import TokenizerReader
-from saliently.types import Link
+from saliently.models.readers import reader_of
+from saliently.models.tasks import CHOOSER, CLASSIFIER, TRANSLATOR, find_of, forward_of, labels_of, link_of, task_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _NO_LIMIT = 10**9
 
-HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM")
-"""What the name of a class that can be explained ends with."""
-
 
 def load(path: str | Path, dtype: str | torch.dtype, device: str | torch.device) -> Model:
-    """A model with one of `HEADS`, from a folder or the hub. Says nothing while it loads, and runs no code with it.
+    """A model with one of `TASKS`, from a folder or the hub. Says nothing while it loads, and runs no code with it.
 
     Raises:
         ModelError: it can't be found or reached, has another head, no safe weights, or a broken file.
@@ -47,7 +42,7 @@ def load(path: str | Path, dtype: str | torch.dtype, device: str | torch.device)
     with _quiet():
         with explained(name, "configuration"):
             config = AutoConfig.from_pretrained(name, **asked)
-        auto = getattr(transformers, f"AutoModel{_head(name, config)}")
+        auto = getattr(transformers, task_of(name, config).auto)
         _check_safe(Path(name))
         with explained(name, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(name, **asked)
@@ -65,137 +60,48 @@ def load(path: str | Path, dtype: str | torch.dtype, device: str | torch.device)
 
 
 def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | None = None) -> Model:
-    """A classifier that is in memory already; module and tokenizer stay as they are.
+    """A model that is in memory already; module and tokenizer stay as they are.
 
     Raises:
         ModelError: another head, or a tokenizer without a fast form.
     """
     config: Any = module.config
     name = name or config.name_or_path or type(module).__name__
-    head = _head(name, config, type(module).__name__)
+    task = task_of(name, config, type(module).__name__)
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of {name} is a {type(tokenizer).__name__}, which does not tell where its tokens stand in "
             "the text. Load it with AutoTokenizer, which gives the fast form."
         )
     embedding = module.get_input_embeddings()
-    reader = TokenizerReader.over(
-        tokenizer.backend_tokenizer,
-        tokenizer.all_special_tokens,
-        _limit(module, tokenizer),
-        "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in _takes(module),
-        tokenizer.unk_token_id,
-        tokenizer.mask_token if head == "ForMaskedLM" else None,
-    )
     # Decoders find the last token by the padding id of the configuration; without one they refuse a second row.
     pad = tokenizer.pad_token_id if config.pad_token_id is None else config.pad_token_id
     blanks = {"mask": _known(tokenizer.mask_token_id, embedding), "pad": _known(pad, embedding)}
+    forward = forward_of(task, module, embedding, blanks["pad"] or 0)
     model = Model(
         name=name,
         module=module,
         embedding=embedding,
-        read=reader,
-        forward=_Forward(module, embedding),
-        labels=_labels(head, config, tokenizer),
-        link=_link(config) if head == "ForSequenceClassification" else "softmax",
+        read=reader_of(task, module, tokenizer, _limit(module, tokenizer)),
+        forward=forward,
+        labels=labels_of(task, config, tokenizer.get_vocab()),
+        link=link_of(task, config),
         blank_ids={kind: token for kind, token in blanks.items() if token is not None},
-        find=_find(head, name, tokenizer),
-        max_rows=1 if _known(config.pad_token_id, embedding) is None else None,
+        find=find_of(task, name, tokenizer.mask_token_id),
+        scale=task.scale,
+        pieces=forward.pieces,
+        given=task.given,
+        max_rows=1 if _known(config.pad_token_id, embedding) is None and task is CLASSIFIER else None,
     )
+    if task in (TRANSLATOR, CHOOSER):  # each text of a row is padded by itself, on the right
+        return model
     return replace(model, sides=harmless_sides(model))
-
-
-def _link(config: Any) -> Link:
-    """By the problem that the configuration names; one output without a name is a label by itself, as pipelines of
-    transformers take it, and its logit is the number itself."""
-    if config.problem_type == "regression":
-        return "none"
-    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
 
 
 def _known(token: int | None, embedding: nn.Module) -> int | None:
     """The id, unless the embedding has no vector for it: a token added to the tokenizer, and not to the model."""
     size = embedding.num_embeddings if isinstance(embedding, nn.Embedding) else None
     return token if token is not None and (size is None or 0 <= token < size) else None
-
-
-class _Forward:
-    """Calls the module with what it takes of a batch."""
-
-    def __init__(self, module: nn.Module, embedding: nn.Module) -> None:
-        self.module, self.takes, self.embedding = module, _takes(module), embedding
-
-    def __call__(self, batch: Batch) -> Tensor:
-        given: dict[str, Any] = {"input_ids": batch.ids, "return_dict": True}
-        if "attention_mask" in self.takes:
-            given["attention_mask"] = batch.mask
-        if batch.kinds is not None:
-            given["token_type_ids"] = batch.kinds
-        if "position_ids" in self.takes and batch.side == "left":
-            # With padding on the right the model's own positions are right, and some count them from the padding id.
-            given["position_ids"] = batch.positions
-        with _one_table(self.module, self.embedding):
-            logits: Tensor = self.module(**given).logits
-        return batch.read(logits) if logits.dim() == 3 else logits
-
-
-@contextmanager
-def _one_table(module: nn.Module, embedding: nn.Module) -> Iterator[None]:
-    """Inside the block, every table tied to the embedding's weight asks the embedding itself.
-
-    Encoder-decoders hold one table for each side and a third that they never call; word vectors are put in at one.
-    """
-    weight = next(embedding.parameters(), None)
-    tied = [
-        part
-        for part in module.modules()
-        if isinstance(part, nn.Embedding) and part is not embedding and part.weight is weight
-    ]
-    handles = [part.register_forward_hook(lambda part, given, output: embedding(*given)) for part in tied]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _takes(module: nn.Module) -> frozenset[str]:
-    return frozenset(inspect.signature(module.forward).parameters)
-
-
-def _head(name: str, config: Any, kind: str | None = None) -> str:
-    """Which of `HEADS` a model has.
-
-    Raises:
-        ModelError: another, or none; transformers would invent one at random.
-    """
-    kinds = [kind] if kind else list(config.architectures or [])
-    found = next((head for head in HEADS for each in kinds if each.endswith(head)), None)
-    if found is None:
-        raise ModelError(
-            f"A model that can be explained was asked for, one of ...{', ...'.join(HEADS)}; {name} is "
-            f"{', '.join(kinds) or 'a model without a head'}. Load one with such a head, or fine-tune this one first."
-        )
-    return found
-
-
-def _labels(head: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Names of the outputs: the labels, or all tokens."""
-    if head != "ForMaskedLM":
-        return tuple(config.id2label[i] for i in range(config.num_labels))
-    spelled = {i: piece for piece, i in tokenizer.get_vocab().items()}
-    return tuple(spelled.get(i, f"[{i}]") for i in range(config.vocab_size))
-
-
-def _find(head: str, name: str, tokenizer: PreTrainedTokenizerBase) -> Find | None:
-    """How the place that is asked for is found."""
-    if head != "ForMaskedLM":
-        return at_word if head == "ForTokenClassification" else None
-    if tokenizer.mask_token_id is None:
-        raise ModelError(
-            f"A masked language model was given, {name}; its tokenizer has no mask. Give the one it learnt with."
-        )
-    return at_mask(tokenizer.mask_token_id)
 
 
 def _check_safe(folder: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from saliently.models.base import Batch, Model, Side
+from saliently.models.base import Model
+from saliently.models.batch import Batch, Side
 
 _PADS = 9
 _NEAR = 1e-5

@@ -29,6 +29,7 @@ class TokenizerReader:
         segments: does the model take segment ids?
         unknown: the id of the token for unknown text, or None.
         mask: the one special token that a user may type, in masked language models.
+        takes: names of the texts that it reads, in the order of the model.
     """
 
     tokenizer: Tokenizer
@@ -37,6 +38,7 @@ class TokenizerReader:
     segments: bool = False
     unknown: int | None = None
     mask: str | None = None
+    takes: tuple[tuple[str, ...], ...] = (("text",), PAIR)
 
     @staticmethod
     def over(
@@ -55,12 +57,12 @@ class TokenizerReader:
         return TokenizerReader(copy, tuple(specials), limit, segments, unknown, mask)
 
     def __call__(self, fields: Mapping[str, str], truncate: bool) -> Tokens:
-        """Tokens of the field `text`, or of the fields `premise` and `hypothesis`.
+        """Tokens of the field `text`, or of the fields `premise` and `hypothesis`; or of others, by `takes`.
 
         Raises:
             InputError: other fields; no text; not Unicode; longer than the limit and not `truncate`.
         """
-        given = checked(fields, (("text",), PAIR) if self.mask is None else (("text",),))
+        given = checked(fields, self.takes if self.mask is None else (("text",),))
         self._check_typed(given)
         found = _encode(self.tokenizer, given)
         kept, truncated = found, None
@@ -71,11 +73,11 @@ class TokenizerReader:
         spans = self._spans(kept, list(given))
         for name, text in given.items():
             check_some_token(text, [span for span in spans if span is None or span.field == name])
-        tokens = group(given, *self._only_words(kept), spans)
+        tokens = group(given, *self.only_words(kept), spans)
         kinds = tuple(kept.type_ids) if self.segments else ()
         return replace(tokens, kinds=kinds, truncated=truncated, notes=self._notes(given, truncated))
 
-    def _only_words(self, found: Encoding) -> tuple[list[int], list[str]]:
+    def only_words(self, found: Encoding) -> tuple[list[int], list[str]]:
         """Ids and spellings, where text never has the id of a special token.
 
         Some vocabularies (Unigram) hold the spellings of special tokens as pieces, which would end the text early.
