@@ -218,8 +218,8 @@ def _check_numbers(runner: Runner, i: int, method: Method, answer: Scores) -> No
     if not (bool(torch.isfinite(answer.values).all()) and isfinite(answer.nothing or 0.0)):
         raise NumberError(
             f"{method!r} was asked for; some of its scores are NaN or infinite, though the model's answer {value:.4g} "
-            "is not. Compute in a wider dtype, or choose another blank: one that deletes every token, or the place that is "
-            "asked about, leaves nothing to ask."
+            "is not. Compute in a wider dtype, or choose another blank: one that deletes every token, or the "
+            "place that is asked about, leaves nothing to ask."
         )
 
 
