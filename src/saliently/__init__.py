@@ -23,6 +23,7 @@ _WHERE = {
     "InputError": "errors",
     "Intervention": "interventions",
     "MaskedHeads": "interventions",
+    "Matrix": "matrices",
     "MissingExtraError": "errors",
     "ModelError": "errors",
     "NumberError": "errors",
@@ -39,6 +40,7 @@ _WHERE = {
     "change_attention": "interventions",
     "compare": "api",
     "explain": "api",
+    "explain_each": "api",
     "importance": "importances",
     "load": "api",
     "load_explanation": "view.record",
@@ -46,13 +48,14 @@ _WHERE = {
     "parse": "names",
     "stream": "api",
     "wrap": "api",
+    "wrap_embedder": "models.embedder",
     "wrap_function": "models.function",
 }
 
 __all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
-    from saliently.api import Options, compare, explain, load, stream, wrap
+    from saliently.api import Options, compare, explain, explain_each, load, stream, wrap
     from saliently.attentions import AttentionMaps, attention
     from saliently.errors import (
         InputError,
@@ -74,6 +77,8 @@ if TYPE_CHECKING:
         Zeroed,
         change_attention,
     )
+    from saliently.matrices import Matrix
+    from saliently.models.embedder import wrap_embedder
     from saliently.models.function import wrap_function
     from saliently.names import parse
     from saliently.types import Comparison, Explanation, Target

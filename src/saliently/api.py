@@ -15,6 +15,7 @@ import torch
 from saliently import targets
 from saliently.chunks import Options, Text, chunks
 from saliently.errors import ModelError, NumberError, SaliencyError, SomeFailed
+from saliently.matrices import Matrix
 from saliently.methods.base import Method, Scores
 from saliently.metrics.agreement import agreement
 from saliently.models.base import Model
@@ -24,7 +25,7 @@ from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.types import Comparison, Explanation, Target, Tokens, join_notes
 
-__all__ = ["Options", "compare", "explain", "load", "stream", "wrap"]
+__all__ = ["Options", "compare", "explain", "explain_each", "load", "stream", "wrap"]
 
 
 @overload
@@ -102,11 +103,61 @@ def stream(
     """
     asked = load(model) if isinstance(model, (str, Path)) else model
     chosen = _served(asked, parse(method)).resolved(asked)
+    wanted = _wanted(asked, target, against)
+    for at, found in _stream(asked, texts, chosen, wanted, options):
+        yield at, found if isinstance(found, SaliencyError) else found[0]
+
+
+def explain_each(
+    model: Model | str | Path,
+    text: Text,
+    method: str | Method = "integrated-gradients",
+    target: str | int | Target | None = None,
+    *,
+    against: str | int | None = None,
+    options: Options = Options(),
+) -> Matrix:
+    """One explanation for each output of a text: each token of a response, the tag of each word, each mask.
+
+    All come from the passes that one would need: gradients of all outputs from one forward pass, removals from the
+    same rows. `target` and the rest are as for `explain`.
+
+    Raises:
+        ModelError: the model gives one output for a whole text.
+        InputError, RecipeError, NumberError: as `explain`.
+    """
+    asked = load(model) if isinstance(model, (str, Path)) else model
+    if asked.find is None:
+        raise ModelError(
+            f"An explanation of each output was asked for; {asked.name} gives one output for a whole text. Use explain."
+        )
+    chosen, wanted = _served(asked, parse(method)).resolved(asked), _wanted(asked, target, against)
+    (_, found), *_ = _stream(asked, [text], chosen, wanted, options, each=True)
+    if isinstance(found, SaliencyError):
+        raise found
+    if failed := next((each for each in found if isinstance(each, SaliencyError)), None):
+        raise failed
+    return Matrix(tuple(each for each in found if isinstance(each, Explanation)))
+
+
+def _wanted(model: Model, target: str | int | Target | None, against: str | int | None) -> Target:
+    """The user's target, if the model can have it."""
     wanted = target if isinstance(target, Target) else Target(target)
     wanted = wanted if against is None else replace(wanted, against=against)
-    targets.check(wanted, asked.labels, asked.link)
-    job = _Job(asked, chosen, wanted, Budget(options.budget), options.tick)
-    for chunk in chunks(asked, texts, chosen.rows, options):
+    targets.check(wanted, model.labels, model.link)
+    return wanted
+
+
+_Found = list["Explanation | SaliencyError"]
+"""Of one text: what each of its questions gave."""
+
+
+def _stream(
+    model: Model, texts: Iterable[Text], method: Method, target: Target, options: Options, *, each: bool = False
+) -> Iterator[tuple[int, _Found | SaliencyError]]:
+    """(position, what its questions gave), in order; a text that fails whole gives its error."""
+    job = _Job(model, method, target, Budget(options.budget), options.tick, each)
+    for chunk in chunks(model, texts, method.rows, options):
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
         results = dict(zip(good, _explain(job, list(good.values())), strict=True)) if good else {}
         for at, tokens in chunk.items():
@@ -152,22 +203,26 @@ class _Job:
     target: Target
     budget: Budget
     tick: Callable[[int], None]
+    each: bool
 
 
-def _explain(job: _Job, inputs: list[Tokens]) -> list[Explanation | SaliencyError]:
-    """One chunk: all inputs together, each with its own result or error.
+def _explain(job: _Job, inputs: list[Tokens]) -> list[_Found | SaliencyError]:
+    """One chunk: all inputs together, each with its own results or error.
 
     An error in the middle may be due to one of them (too long for the memory, say), so both halves are tried again.
     """
     method = job.method
     try:
-        runner = Runner(job.model, inputs, job.target, job.budget, job.tick)
+        runner = Runner(job.model, inputs, job.target, job.budget, job.tick, job.each)
         with job.model.resting():
             answers = method(runner)
     except SaliencyError as error:
         half = len(inputs) // 2
         return [*_explain(job, inputs[:half]), *_explain(job, inputs[half:])] if half else [error]
-    return [_finish(runner, i, method, answer) for i, answer in enumerate(answers)]
+    found: dict[int, _Found] = {}
+    for i, answer in enumerate(answers):
+        found.setdefault(id(runner.inputs[i]), []).append(_finish(runner, i, method, answer))
+    return [found[id(tokens)] for tokens in inputs]
 
 
 def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanation | SaliencyError:

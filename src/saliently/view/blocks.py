@@ -8,6 +8,7 @@ from saliently.view.nodes import (
     Document,
     Facts,
     Head,
+    Heat,
     Items,
     Mark,
     Part,
@@ -41,6 +42,8 @@ def _block(part: Part, anchor: str) -> Html:
             shown = _bars(part)
         case Table():
             shown = _table(part)
+        case Heat():
+            shown = _heat(part)
         case Items():
             shown = element("ul", {}, *(element("li", {}, text(said)) for said in part.sentences))
     return shown
@@ -117,6 +120,34 @@ def _table(part: Table) -> Html:
     )
     table = element("table", {}, element("thead", {}, top), element("tbody", {}, *rows))
     return join(element("h3", {}, text(part.caption)), element("div", {"class": "saliently-scroll"}, table))
+
+
+def _heat(part: Heat) -> Html:
+    names = (element("th", {"class": "upright", "scope": "col"}, _own(flat(name))) for name in part.heads)
+    top = element(
+        "tr", {}, element("th", {}), element("th", {"class": "number", "scope": "col"}, text("value")), *names
+    )
+    rows = (
+        element(
+            "tr",
+            {},
+            element("th", {"scope": "row"}, _own(flat(name))),
+            element("td", {"class": "number"}, text(value)),
+            *(element("td", {}, _square(mark)) for mark in marks),
+        )
+        for name, value, marks in part.rows
+    )
+    table = element("table", {"class": "heat"}, element("thead", {}, top), element("tbody", {}, *rows))
+    return join(element("h3", {}, text(part.caption)), element("div", {"class": "saliently-scroll"}, table))
+
+
+def _square(mark: Mark) -> Html:
+    """A square in the colour of a number, which stands in its title; its sign is a character, for those who see no
+    colour."""
+    sign = "" if not mark.level else "*" if not mark.signed else "+" if mark.share > 0 else "\N{MINUS SIGN}"
+    attributes = {"class": _kind(mark), "style": f"--share:{abs(mark.share):.3f}"}
+    tip = {"tabindex": "0", "data-tip": flat(mark.title)} if mark.level else {"data-tip": flat(mark.title)}
+    return element("mark", {**attributes, **tip}, text(sign or "\N{NO-BREAK SPACE}"))
 
 
 def _head(head: Head) -> tuple[Html, ...]:

@@ -105,18 +105,19 @@ class _Layout:
         warning = {"fontsize": 9.5, "color": "#a84f00"}
         small = {"fontsize": 8, "color": _QUIET}
         for at, line in self._placed(self.title, 0.15, _TITLE):
-            _dress(figure.text(0.03, at, fonts.drawable(line), va="top"), fonts, title)
+            dress(figure.text(0.03, at, fonts.drawable(line), va="top"), fonts, title)
         for at, line in self._placed(self.alerts, 0.25 + _TITLE * len(self.title), _LINE):
-            _dress(figure.text(0.03, at, fonts.drawable(line), va="top"), fonts, warning)
+            dress(figure.text(0.03, at, fonts.drawable(line), va="top"), fonts, warning)
         for at, line in self._placed(self.footer, self.height - self.below + 0.2, _LINE):
-            _dress(figure.text(0.03, at, fonts.drawable(line), va="top"), fonts, small)
+            dress(figure.text(0.03, at, fonts.drawable(line), va="top"), fonts, small)
 
     def _placed(self, lines: tuple[str, ...], top: float, step: float) -> list[tuple[float, str]]:
         """Each line with its height on the figure, 1 at the top."""
         return [(1 - (top + i * step) / self.height, line) for i, line in enumerate(lines)]
 
 
-def _dress(written: Text, fonts: Fonts, look: dict[str, Any]) -> None:
+def dress(written: Text, fonts: Fonts, look: dict[str, Any]) -> None:
+    """Give a written line its look."""
     # A dollar sign is a dollar sign, not the start of a formula.
     written.update({**look, "fontfamily": list(fonts.names), "parse_math": False})
 
@@ -151,7 +152,7 @@ def _draw(axes: Axes, bars: list[_Bar], fonts: Fonts) -> None:
     left = axes.get_yaxis_transform()
     for row, bar in zip(rows, bars, strict=True):
         word = axes.text(-0.02, row, fonts.drawable(bar.word), transform=left, ha="right", va="center")
-        _dress(word, fonts, {"fontsize": 9.5, "color": _INK})
+        dress(word, fonts, {"fontsize": 9.5, "color": _INK})
         before, gap = (True, -0.015) if bar.share < 0 else (False, 0.015)
         axes.text(
             bar.share + gap,

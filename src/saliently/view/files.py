@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saliently.errors import RecipeError
+from saliently.matrices import Matrix
 from saliently.types import Comparison, Explanation
 from saliently.view.chart import chart
-from saliently.view.page import comparison_page, page
-from saliently.view.record import dumps, dumps_comparison
+from saliently.view.heat import heat_chart
+from saliently.view.page import comparison_page, matrix_page, page
+from saliently.view.record import dumps, dumps_comparison, dumps_matrix
 
 ENDINGS = (".html", ".json", ".jsonl", ".png", ".svg")
 
@@ -36,6 +38,21 @@ def save_comparison(comparison: Comparison, path: str | Path) -> None:
     """
     ending = check_ending(path, (".html", ".json"))
     written = comparison_page(comparison) if ending == ".html" else dumps_comparison(comparison) + "\n"
+    write_whole(Path(path), written.encode("utf-8", "backslashreplace"))
+
+
+def save_matrix(matrix: Matrix, path: str | Path) -> None:
+    """Write the outputs of one text as `.html`, `.json`, `.png` or `.svg`.
+
+    Raises:
+        RecipeError: any other ending.
+        MissingExtraError: `.png` or `.svg` without matplotlib.
+    """
+    ending = check_ending(path, (".html", ".json", ".png", ".svg"))
+    if ending in (".png", ".svg"):
+        write_whole(Path(path), heat_chart(matrix, "png" if ending == ".png" else "svg"))
+        return
+    written = matrix_page(matrix) if ending == ".html" else dumps_matrix(matrix) + "\n"
     write_whole(Path(path), written.encode("utf-8", "backslashreplace"))
 
 

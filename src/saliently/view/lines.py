@@ -16,6 +16,7 @@ from saliently.view.nodes import (
     Document,
     Facts,
     Head,
+    Heat,
     Items,
     Mark,
     Part,
@@ -37,6 +38,10 @@ _ROLES = {
     "plain": "",
     "small": "dim",
 }
+
+
+_CELL, _TALLEST = 4, 10
+"""Columns of a cell of a field of colours, three signs and a gap, and most letters of a word that stands upright."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class Sheet:
                 yield from self._bars(part)
             case Table():
                 yield from self._table(part)
+            case Heat():
+                yield from self._heat(part)
             case Items():
                 for said in part.sentences:
                     yield from self._hanging(f"{self.glyphs.bullet} ", Styled(self._spelled(said)))
@@ -213,6 +220,29 @@ class Sheet:
         lines = [*wrap(self._spelled(flat(head.name)), column - 3), *wrap(head.under, column - 3)]
         return [line + "   " for line in lines]
 
+    def _heat(self, part: Heat) -> Iterator[Styled]:
+        """Words upright over their columns; a cell is as wide as its one to three signs."""
+        yield from self._wrapped(Styled(self._spelled(part.caption), style="bold"))
+        names = [self._spelled(flat(name)) for name, _, _ in part.rows]
+        left = min(max(map(cell_len, names)), max(4, self.width // 3))
+        right = max(len(self._spelled(value)) for _, value, _ in part.rows)
+        fit = max(1, (self.width - left - right - 2) // _CELL)
+        for first in range(0, len(part.heads), fit):
+            if first:
+                yield Styled()
+            block = slice(first, first + fit)
+            before = " " * (left + right + 2)
+            for row in _upright([self._spelled(flat(head)) for head in part.heads[block]]):
+                line = Styled(before + row, style="dim")
+                line.rstrip()
+                yield line
+            for name, (_, value, marks) in zip(names, part.rows, strict=True):
+                line = Styled(f"{self._cell(name, left)} {self._spelled(value).rjust(right)} ")
+                for mark in marks[block]:
+                    line.append(self.glyphs.sign(mark).ljust(_CELL), self._style(mark))
+                line.rstrip()
+                yield line
+
     def _inline(self, inline: Text | Mark) -> Styled:
         text = in_terminal(inline.text)
         if isinstance(inline, Text):
@@ -253,3 +283,12 @@ class Sheet:
             line.rstrip()
             before = label if i == 0 else " " * cell_len(label) if line else ""
             yield Styled.assemble((before, style), line)
+
+
+def _upright(words: list[str]) -> Iterator[str]:
+    """Words from top to bottom, side by side, ending on one line; of wide letters one takes two columns."""
+    cut = [word[:_TALLEST] for word in words]
+    tallest = max(map(len, cut), default=0)
+    for at in range(tallest):
+        letters = [word[at - tallest + len(word)] if at >= tallest - len(word) else "" for word in cut]
+        yield "".join(set_cell_size(letter, _CELL) for letter in letters)

@@ -9,6 +9,7 @@ Nodes hold raw text. How odd characters are made visible and escaped is the busi
     ├── Strip       a few scored items in a row: special tokens
     ├── Bars        words with a signed bar and a number
     ├── Table       words down, methods across
+    ├── Heat        outputs down, words across, as colours
     └── Items       sentences, one a line
 """
 
@@ -110,13 +111,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """A field of colours. Columns are named by `heads`; a row is a name, its value, and a mark a column, whose text is
+    its number."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[Mark, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Items:
     """Sentences, one a line."""
 
     sentences: tuple[str, ...]
 
 
-Part = Sentence | Facts | Passage | Strip | Bars | Table | Items
+Part = Sentence | Facts | Passage | Strip | Bars | Table | Heat | Items
 
 
 @dataclass(frozen=True)

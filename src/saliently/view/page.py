@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2s
 
+from saliently.matrices import Matrix
 from saliently.types import Comparison, Explanation
 from saliently.view.blocks import blocks
 from saliently.view.compare import comparison_parts
 from saliently.view.markup import Html, element, join, raw, text
+from saliently.view.matrix import matrix_parts
 from saliently.view.nodes import Document
 from saliently.view.parts import explanation_parts
 from saliently.view.spell import flat, number
@@ -44,6 +46,16 @@ def comparison_fragment(comparison: Comparison) -> str:
 def comparison_page(comparison: Comparison, title: str = "Comparison of methods") -> str:
     """Several methods side by side, as one HTML file."""
     return _file(title, blocks(comparison_parts(comparison), "saliently-1"))
+
+
+def matrix_fragment(matrix: Matrix) -> str:
+    """The outputs of one text, for a notebook."""
+    return _fragment(matrix_parts(matrix))
+
+
+def matrix_page(matrix: Matrix, title: str = "Explanation of each output") -> str:
+    """The outputs of one text as one HTML file."""
+    return _file(title, blocks(matrix_parts(matrix), "saliently-1"))
 
 
 def _fragment(document: Document) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saliently.errors import InputError, NumberError
+from saliently.matrices import Matrix
 from saliently.types import Comparison, Explanation, Pinned, Span, Tokens
 from saliently.view.reading import read_explanation
 
@@ -72,6 +73,16 @@ def dumps_comparison(comparison: Comparison) -> str:
         "explanations": [to_dict(explanation) for explanation in comparison.explanations],
     }
     return json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def matrix_to_dict(matrix: Matrix) -> dict[str, Any]:
+    """The explanations of the outputs of one text, in order."""
+    return {"format": FORMAT, "explanations": [to_dict(explanation) for explanation in matrix]}
+
+
+def dumps_matrix(matrix: Matrix) -> str:
+    """The outputs of one text as JSON text; `load_explanations` reads them."""
+    return json.dumps(matrix_to_dict(matrix), ensure_ascii=False, allow_nan=False, indent=1)
 
 
 def load_explanation(path: str | Path) -> Explanation:

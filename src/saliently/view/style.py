@@ -131,6 +131,12 @@ _ROWS = """
 .saliently-bar .lowers{background:ORANGE}
 .saliently-bar .strength{background:VIOLET}
 .saliently-scroll{overflow-x:auto}
+.saliently table.heat th,.saliently table.heat td{padding:1px;vertical-align:middle;white-space:nowrap}
+.saliently table.heat tbody th,.saliently table.heat .number{padding-inline:0 .7rem}
+.saliently table.heat .upright{writing-mode:vertical-rl;transform:rotate(180deg);padding:.3rem 0;text-align:start;
+ max-height:9rem;overflow:hidden;text-overflow:ellipsis}
+.saliently table.heat mark{display:block;width:1.3em;height:1.3em;line-height:1.3;text-align:center;
+ border-radius:2px;padding:0;box-shadow:inset 0 0 0 1px var(--line)}
 .saliently-scroll thead th:first-child,.saliently-scroll tbody th{position:sticky;inset-inline-start:0;
  background:var(--ground)}
 .saliently a{color:inherit}

@@ -7,9 +7,11 @@ from io import StringIO
 
 from rich.console import Console
 
+from saliently.matrices import Matrix
 from saliently.types import Comparison, Explanation
 from saliently.view.compare import comparison_parts
 from saliently.view.lines import ASCII, UNICODE, Sheet
+from saliently.view.matrix import matrix_parts
 from saliently.view.nodes import Document
 from saliently.view.parts import explanation_parts
 
@@ -34,6 +36,11 @@ def show_comparison(comparison: Comparison, width: int | None = None) -> None:
 def render_comparison(comparison: Comparison, width: int = 80, color: bool = False) -> str:
     """What `show_comparison` prints at this width."""
     return render_document(comparison_parts(comparison), width, color)
+
+
+def show_matrix(matrix: Matrix, width: int | None = None) -> None:
+    """Print outputs down, words across."""
+    print_document(matrix_parts(matrix), width)
 
 
 def render_document(document: Document, width: int = 80, color: bool = False) -> str:
