@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import saliently
+from saliently.models.tasks import TASKS
 from saliently.names import METHODS
 from tests import tiny
 
@@ -72,6 +76,51 @@ def test_the_page_on_adding_a_method_adds_one() -> None:
     assert found.scores.tolist() == [0, 0, pytest.approx(expected.scores[-1])]
 
 
+EXAMPLES = {
+    heading: code
+    for heading, *codes in (
+        (part.partition("\n")[0], *re.findall(r"^```python\n(.*?)^```", part, re.M | re.S))
+        for part in (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    )
+    for code in codes
+}
+"""Of the page on models, by the heading above."""
+SAID = {
+    "A BERT that you fine-tuned, in memory": "the logit of good",
+    "A module with a vocabulary of its own": "the logit of good",
+    "A scikit-learn pipeline, or any function": "the output of good",
+    "Sentence vectors": "the output of similarity",
+    "A causal language model": "the log-probability of ' film'",
+}
+"""What each example explains."""
+
+
+@pytest.mark.parametrize("heading", SAID)
+def test_an_example_of_a_model_runs_by_itself_in_ten_lines_and_a_few_seconds(heading: str) -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    start = time.process_time()
+    with torch.random.fork_rng():
+        exec(compile(EXAMPLES[heading], "models.md", "exec"), names)
+    assert time.process_time() - start < 10
+    found = names["explanation"]
+    assert np.isfinite(found.scores).all()
+    assert np.abs(found.scores).sum() > 0
+    assert found.target.describe().startswith(SAID[heading])
+    if found.method.startswith(("integrated-gradients", "occlusion")):
+        assert found.top(1)[0].text == "good", "what the model was trained to look at"
+    assert count(EXAMPLES[heading]) <= 10
+
+
+def test_the_page_on_models_has_every_head_and_its_call_is_the_call() -> None:
+    assert set(EXAMPLES) == set(SAID)
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for ending in (ending for task in TASKS for ending in task.endings):
+        assert f"`...{ending}`" in page, ending
+    names = {"saliently": saliently, "model": tiny.bert(), "text": "so good", "method": "gradient", "target": "glad"}
+    exec(compile(blocks("docs/models.md", "python")[0], "models.md", "exec"), names)
+    assert names["explanation"].target.label == "glad"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
 def test_every_method_is_documented(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -92,10 +141,9 @@ def test_the_changelog_knows_the_version() -> None:
     assert f"## {saliently.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def code_lines(path: Path, names: set[str] | None = None) -> int:
+def count(code: str, names: set[str] | None = None) -> int:
     """Lines that are not blank, comment, docstring or import; of the named classes and functions, or of all."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    lines = path.read_text(encoding="utf-8").splitlines()
+    tree, lines = ast.parse(code), code.splitlines()
     inside: set[int] = set()
     for node in tree.body:
         if names is None or getattr(node, "name", None) in names:
@@ -117,4 +165,4 @@ def code_lines(path: Path, names: set[str] | None = None) -> int:
     ],
 )
 def test_methods_stay_short(file: str, names: set[str] | None, most: int) -> None:
-    assert code_lines(SOURCE / "methods" / file, names) <= most
+    assert count((SOURCE / "methods" / file).read_text(encoding="utf-8"), names) <= most

@@ -29,6 +29,7 @@ _WHERE = {
     "NumberError": "errors",
     "Options": "api",
     "Permuted": "interventions",
+    "Plan": "plans",
     "RecipeError": "errors",
     "SaliencyError": "errors",
     "SaliencyWarning": "errors",
@@ -46,7 +47,9 @@ _WHERE = {
     "load_explanation": "view.record",
     "load_explanations": "view.record",
     "parse": "names",
+    "plan": "plans",
     "stream": "api",
+    "stream_each": "api",
     "wrap": "api",
     "wrap_embedder": "models.embedder",
     "wrap_function": "models.function",
@@ -55,7 +58,7 @@ _WHERE = {
 __all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
-    from saliently.api import Options, compare, explain, explain_each, load, stream, wrap
+    from saliently.api import Options, compare, explain, explain_each, load, stream, stream_each, wrap
     from saliently.attentions import AttentionMaps, attention
     from saliently.errors import (
         InputError,
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from saliently.models.embedder import wrap_embedder
     from saliently.models.function import wrap_function
     from saliently.names import parse
+    from saliently.plans import Plan, plan
     from saliently.types import Comparison, Explanation, Target
     from saliently.view.record import load_explanation, load_explanations
 

@@ -17,6 +17,7 @@ from saliently.chunks import Options, Text, chunks
 from saliently.errors import ModelError, NumberError, SaliencyError, SomeFailed
 from saliently.matrices import Matrix
 from saliently.methods.base import Method, Scores
+from saliently.methods.heads import check_one_text
 from saliently.metrics.agreement import agreement
 from saliently.models.base import Model
 from saliently.models.loading import load, wrap
@@ -24,8 +25,9 @@ from saliently.names import parse
 from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.types import Comparison, Explanation, Target, Tokens, join_notes
+from saliently.windows import Windowed, explained
 
-__all__ = ["Options", "compare", "explain", "explain_each", "load", "stream", "wrap"]
+__all__ = ["Options", "compare", "explain", "explain_each", "load", "stream", "stream_each", "wrap"]
 
 
 @overload
@@ -126,18 +128,40 @@ def explain_each(
         ModelError: the model gives one output for a whole text.
         InputError, RecipeError, NumberError: as `explain`.
     """
+    (_, found), *_ = stream_each(model, [text], method, target, against=against, options=options)
+    if isinstance(found, SaliencyError):
+        raise found
+    return found
+
+
+def stream_each(
+    model: Model | str | Path,
+    texts: Iterable[Text],
+    method: str | Method = "integrated-gradients",
+    target: str | int | Target | None = None,
+    *,
+    against: str | int | None = None,
+    options: Options = Options(),
+) -> Iterator[tuple[int, Matrix | SaliencyError]]:
+    """Like `explain_each`, of many texts: (position, result) in order; a text that fails gives its error.
+
+    Raises:
+        RecipeError, ModelError: what is wrong for every text is raised at once.
+    """
     asked = load(model) if isinstance(model, (str, Path)) else model
     if asked.find is None:
         raise ModelError(
             f"An explanation of each output was asked for; {asked.name} gives one output for a whole text. Use explain."
         )
     chosen, wanted = _served(asked, parse(method)).resolved(asked), _wanted(asked, target, against)
-    (_, found), *_ = _stream(asked, [text], chosen, wanted, options, each=True)
-    if isinstance(found, SaliencyError):
-        raise found
-    if failed := next((each for each in found if isinstance(each, SaliencyError)), None):
-        raise failed
-    return Matrix(tuple(each for each in found if isinstance(each, Explanation)))
+    for at, found in _stream(asked, texts, chosen, wanted, options, each=True):
+        yield at, found if isinstance(found, SaliencyError) else _matrix(found)
+
+
+def _matrix(found: _Found) -> Matrix | SaliencyError:
+    """All outputs of a text, or the first error among them."""
+    error = next((each for each in found if isinstance(each, SaliencyError)), None)
+    return error or Matrix(tuple(each for each in found if isinstance(each, Explanation)))
 
 
 def _wanted(model: Model, target: str | int | Target | None, against: str | int | None) -> Target:
@@ -161,16 +185,21 @@ def _stream(
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
         results = dict(zip(good, _explain(job, list(good.values())), strict=True)) if good else {}
         for at, tokens in chunk.items():
-            yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
+            if isinstance(tokens, Windowed):
+                yield at, _in_windows(job, tokens)
+            else:
+                yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
 
 
 def _served(model: Model, method: Method) -> Method:
-    """The method, if a model without word vectors can serve it."""
+    """The method, if such a model can serve it."""
     if method.vectors and not model.vectors:
         raise ModelError(
             f"{method!r} was asked of {model.name}, a function of texts; it needs the word vectors of a model. Use "
             "occlusion, which only takes words away."
         )
+    if method.quantity == "attention":
+        check_one_text(model)
     return method
 
 
@@ -223,6 +252,18 @@ def _explain(job: _Job, inputs: list[Tokens]) -> list[_Found | SaliencyError]:
     for i, answer in enumerate(answers):
         found.setdefault(id(runner.inputs[i]), []).append(_finish(runner, i, method, answer))
     return [found[id(tokens)] for tokens in inputs]
+
+
+def _in_windows(job: _Job, text: Windowed) -> _Found | SaliencyError:
+    """A text over the model's limit; such a model gives one output for a text, so that there is one question."""
+
+    def each(target: Target, windows: list[Tokens]) -> list[Explanation | SaliencyError]:
+        answers = _explain(replace(job, target=target), windows)
+        return [answer if isinstance(answer, SaliencyError) else answer[0] for answer in answers]
+
+    plain = Runner(job.model, text.windows, Target(), job.budget, job.tick)
+    found = explained(text, plain, job.method, job.target, each)
+    return found if isinstance(found, SaliencyError) else [found]
 
 
 def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanation | SaliencyError:

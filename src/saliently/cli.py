@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saliently.errors import InputError, SaliencyError, SaliencyWarning
+from saliently.given import labelled, objects, pairs, place, texts_of
 from saliently.names import METHODS
 from saliently.view.terminal import print_json, print_table, progress
 
 if TYPE_CHECKING:
     from saliently.models.base import Model
-    from saliently.types import Explanation
 
 app = typer.Typer(
     name="saliently",
@@ -34,8 +34,17 @@ app = typer.Typer(
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Shipped (default, bilstm), a folder, or a hub name.")]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Label to explain; else the predicted one.")]
 AgainstOption = Annotated[str | None, typer.Option(help="Another label, 'rest' or 'mean': explain the difference.")]
-ScaleOption = Annotated[str, typer.Option("--of", help="logit, probability, log-probability; output (regression).")]
-AtOption = Annotated[str | None, typer.Option(help="Which place: a word or its number; the number of a mask.")]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option("--of", help="logit (default), probability, log-probability (default for language models), output."),
+]
+AtOption = Annotated[
+    str | None, typer.Option(help="Which place: a word, its number, the number of a mask, tokens as 2:5; an answer.")
+]
+EachOption = Annotated[bool, typer.Option("--each", help="Explain each output: tokens of a response, tags, masks.")]
+FieldsOption = Annotated[
+    bool, typer.Option("--fields", help='Each text is JSON: {"prompt": ..., "response": ...}, or other fields by name.')
+]
 BlankOption = Annotated[
     str | None, typer.Option("--blank", "-b", help="In a word's place: mask, zero, pad, mean, delete.")
 ]
@@ -44,8 +53,10 @@ SaveOption = Annotated[Path | None, typer.Option("--save", "-s", help="Also writ
 FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read texts, one a line; - is standard input.")]
 PairOption = Annotated[bool, typer.Option("--pair", help="Premise and hypothesis: two texts, or lines with a tab.")]
 TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that the model can't take whole; says so.")]
+WindowsOption = Annotated[bool, typer.Option("--windows", help="Read texts that are too long in windows; says so.")]
 BudgetOption = Annotated[int, typer.Option(min=1, help="Most tokens in a batch; less saves memory.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+PlanOption = Annotated[bool, typer.Option("--plan", help="Say what it would cost, and stop before it is spent.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: over all there are.")]
 DtypeOption = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
 
 _COMPARED = ("gradient", "gradient-x-input", "integrated-gradients", "occlusion")
@@ -61,15 +72,19 @@ def explain(
     method: Annotated[str, typer.Option("--method", help="A recipe; see: saliently methods.")] = "integrated-gradients",
     target: TargetOption = None,
     against: AgainstOption = None,
-    of: ScaleOption = "logit",
+    of: ScaleOption = None,
     at: AtOption = None,
     blank: BlankOption = None,
     as_json: JsonOption = False,
     save: SaveOption = None,
     file: FileOption = None,
     pair: PairOption = False,
+    fields: FieldsOption = False,
+    each: EachOption = False,
     truncate: TruncateOption = False,
+    windows: WindowsOption = False,
     budget: BudgetOption = 2048,
+    plan: PlanOption = False,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
 ) -> None:
@@ -78,23 +93,33 @@ def explain(
     \b
     Example: saliently explain "A gorgeous, witty, seductive movie." --method "occlusion(blank='zero')"
     """
-    from saliently.api import Options, stream
+    from saliently.api import Options, stream, stream_each
+    from saliently.plans import plan as ask
     from saliently.types import Target
     from saliently.view.files import save as write
 
-    wanted, chosen = Target(target, against, of, _at(at)), _method(method, blank)  # type: ignore[arg-type]
-    given = _texts(texts, file)
-    lines = _pairs(given, typed=bool(texts)) if pair else given
+    wanted, chosen = Target(target, against, of, place(at)), _method(method, blank)  # type: ignore[arg-type]
+    given = texts_of(texts, file)
+    lines = objects(given) if fields else pairs(given, typed=bool(texts)) if pair else given
     _check_save(save, several=len(lines) > 1)
-    finished: list[Explanation] = []
+    if plan:
+        asked, options = _load(model, device, dtype), Options(truncate, budget, windows=windows)
+        costs = ask(asked, lines, chosen, wanted, options=options)
+        print_json(costs.to_dict()) if as_json else print_table(("plan", ""), costs.facts())
+        return
+    if each and save and (len(lines) > 1 or save.suffix.lower() == ".jsonl"):
+        raise InputError(f"The outputs of one text can be saved, as .html, .json, .png or .svg; not {save}.")
+    ask_all: Callable[..., Iterable[tuple[int, Any]]] = stream_each if each else stream
+    finished: list[Any] = []
     failures = 0
     with progress(len(lines)) as bar:
         asked = _load(model, device, dtype)
         try:
-            for place, result in stream(asked, lines, chosen, wanted, options=Options(truncate, budget, bar.tick)):
+            options = Options(truncate, budget, bar.tick, windows)
+            for number, result in ask_all(asked, lines, chosen, wanted, options=options):
                 if isinstance(result, SaliencyError):
                     failures += 1
-                    where = f"{'text' if texts else 'line'} {place + 1}: " if len(lines) > 1 else ""
+                    where = f"{'text' if texts else 'line'} {number + 1}: " if len(lines) > 1 else ""
                     bar.show(partial(typer.echo, f"{where}{result}", err=True))
                     continue
                 if save:
@@ -102,7 +127,8 @@ def explain(
                 bar.show(partial(print_json, result.to_dict()) if as_json else result.show)
         finally:
             if save and finished:
-                _save(partial(write, finished[0] if len(lines) == 1 else finished), save, len(finished))
+                one = finished[0] if len(lines) == 1 else finished
+                _save(finished[0].save if each else partial(write, one), save, len(finished))
     if failures:
         raise typer.Exit(2)
 
@@ -115,11 +141,12 @@ def compare(
     model: ModelOption = "default",
     target: TargetOption = None,
     against: AgainstOption = None,
-    of: ScaleOption = "logit",
+    of: ScaleOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
     save: Annotated[Path | None, typer.Option("--save", "-s", help="Also write .html or .json.")] = None,
     truncate: TruncateOption = False,
+    windows: WindowsOption = False,
     budget: BudgetOption = 2048,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
@@ -132,12 +159,12 @@ def compare(
     from saliently import api
     from saliently.types import Target
 
-    wanted = Target(target, against, of, _at(at))  # type: ignore[arg-type]
+    wanted = Target(target, against, of, place(at))  # type: ignore[arg-type]
     chosen = [_method(recipe, None) for recipe in method or _COMPARED]
     _check_save(save, several=False, endings=(".html", ".json"))
     with progress(1) as bar:
         asked = _load(model, device, dtype)
-        found = api.compare(asked, text, chosen, wanted, options=api.Options(truncate, budget, bar.tick))
+        found = api.compare(asked, text, chosen, wanted, options=api.Options(truncate, budget, bar.tick, windows))
     for explanation in found.explanations if as_json else ():
         print_json(explanation.to_dict())
     if not as_json:
@@ -169,7 +196,7 @@ def importance(
     from saliently.chunks import Options
     from saliently.importances import importance as measure
 
-    texts, labels = _labelled(_texts(None, file))
+    texts, labels = labelled(texts_of(None, file))
     with progress(len(texts)) as bar:
         asked, options = _load(model, device, dtype), Options(truncate, budget, bar.tick)
         found = measure(asked, texts, of, labels=labels, blank=blank, options=options)  # type: ignore[arg-type]
@@ -220,59 +247,6 @@ def main() -> None:
             traceback.print_exc()
         typer.echo(str(error), err=True)
         sys.exit(2)
-
-
-def _texts(texts: list[str] | None, file: Path | None) -> list[str]:
-    """Texts of the command, a file or standard input; one a line."""
-    if texts and file:
-        raise InputError("Texts and --file were both given; give one of them.")
-    if texts:
-        return texts
-    if file is None and sys.stdin.isatty():
-        raise InputError("A text was asked for; none was given. Write it behind the command, or use --file.")
-    try:
-        raw = sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
-        lines = raw.decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise InputError(f"Texts were to be read from {file}; it can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"UTF-8 texts were asked for; byte {error.start} is not UTF-8. Convert the file first."
-        ) from None
-    lines = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
-    if not lines:
-        raise InputError("A text was asked for; the input is empty. Give one text a line.")
-    return lines
-
-
-def _at(spelled: str | None) -> int | str | None:
-    """A number stands for a place, anything else for a word."""
-    return int(spelled) if spelled is not None and spelled.isdecimal() else spelled
-
-
-def _pairs(texts: Sequence[str], typed: bool) -> list[Mapping[str, str]]:
-    """Two texts as a pair, or each line cut at its tab."""
-    cut = [tuple(texts)] if typed else [tuple(line.split("\t")) for line in texts]
-    for at, parts in enumerate(cut):
-        if len(parts) != 2:
-            raise InputError(
-                f"A premise and a hypothesis were asked for; {'the command' if typed else f'line {at + 1}'} holds "
-                f"{len(parts)} text{'s' * (len(parts) != 1)}. Give two texts, or lines with one tab between them."
-            )
-    return [{"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in cut]
-
-
-def _labelled(lines: list[str]) -> tuple[list[str], list[str] | None]:
-    """Texts, and their labels where each line has one behind its last tab."""
-    bare = next((at for at, line in enumerate(lines, 1) if "\t" not in line), None)
-    if bare is None:
-        texts, labels = zip(*(line.rsplit("\t", 1) for line in lines), strict=True)
-        return list(texts), list(labels)
-    if len(lines) > 1 and any("\t" in line for line in lines):
-        raise InputError(
-            f"A label behind a tab was found on some lines; line {bare} has none. Give all lines one, or none."
-        )
-    return lines, None
 
 
 def _method(recipe: str, blank: str | None) -> Any:

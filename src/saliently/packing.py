@@ -97,6 +97,7 @@ class Shelf:
     ids: Tensor  # (N, T)
     kinds: Tensor | None  # (N, T)
     text: Tensor  # which text an example is about
+    sizes: Tensor  # (N,)
     streams: tuple[Tensor, ...]  # (N, M) each
     pad: int
     side: Side
@@ -114,7 +115,13 @@ class Shelf:
         # Where texts differ in how many streams they have, those that lack some have empty ones.
         rows = [[*tokens.streams, *[()] * (many - len(tokens.streams))] for tokens in texts.values()]
         streams = tuple(_stack(list(stream), -1) for stream in zip(*rows, strict=True))
-        return Shelf(ids, kinds, text, streams, pad, model.sides[0] if model.sides else "right")
+        sizes = torch.tensor([len(tokens.ids) for tokens in texts.values()])
+        return Shelf(ids, kinds, text, sizes, streams, pad, model.sides[0] if model.sides else "right")
+
+    def ids_of(self, example: int, device: torch.device) -> Tensor:
+        """(1, T) the text that an example is about."""
+        row = self.ids[self.text[example]]
+        return row[: self.sizes[self.text[example]]][None].to(device)
 
     def places(self, pack: Pack, blocks: Blocks, delete: bool) -> Tensor:
         """(P, L) for each position of the batch, the example's token that stands there; -1 at padding."""

@@ -5,7 +5,9 @@ P rows, L tokens, T tokens of one input, D embedding dimensions, W places that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -28,6 +30,12 @@ class Path:
 
     blank: str = "zero"
     jitter: Jitter | None = None
+
+
+_CUT = (
+    "The gradient of the logits with respect to the word vectors was asked of {}; its forward pass cuts that link "
+    "(no_grad, detach, or quantised weights). Use occlusion, which needs none."
+)
 
 
 class Slope(NamedTuple):
@@ -96,15 +104,24 @@ class Pass:
         """
         found: Sequence[Tensor | None] = [None]
         if values.requires_grad:
-            found = torch.autograd.grad(values.sum(), list(wrt), allow_unused=True, retain_graph=again)
+            with whole_gradients(self.model.name):
+                found = torch.autograd.grad(values.sum(), list(wrt), allow_unused=True, retain_graph=again)
         given = [each for each in found if each is not None]
         if len(given) < len(wrt):
-            raise ModelError(
-                f"The gradient of the logits with respect to the word vectors was asked of {self.model.name}; its "
-                "forward pass cuts that link (no_grad, detach, or quantised weights). Use occlusion, which needs none."
-            )
+            raise ModelError(_CUT.format(self.model.name))
         return given
 
     def real(self, p: int, given: Tensor) -> Tensor:
         """(T, ...) float64, without padding, of what is (L, ...) for row p."""
         return given[self.batch.places[p].to(given.device) >= 0].to("cpu", torch.float64)
+
+
+@contextmanager
+def whole_gradients(name: str) -> Iterator[None]:
+    """Inside the block an operation without a gradient is a ModelError; torch would leave out what went through it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*an autograd kernel was not registered", UserWarning)
+        try:
+            yield
+        except UserWarning as warning:
+            raise ModelError(_CUT.format(name)) from warning

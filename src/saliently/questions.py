@@ -70,7 +70,7 @@ class Questions:
         pins, spot = self.pins[i], self.spots[i]
         if pins is None:
             return None
-        known = all(pin.predicted for pin in pins)
+        known = all(pin.predicted for pin in pins) if spot.predicted is None else spot.predicted
         return replace(pins[0], label=spot.label or pins[0].label, predicted=known, at=spot.said)
 
     def wanted(self, lines: Lines, rows: int) -> Tensor | None:

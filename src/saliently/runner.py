@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
@@ -25,7 +27,9 @@ from saliently.packing import Blocks, Budget, Pack
 from saliently.passes import Pass, Path, Reading, Slope
 from saliently.questions import Lines, Questions
 from saliently.shared import Shared
+from saliently.slopes import slopes
 from saliently.types import Target, Tokens
+from saliently.values import Answer, Values
 
 T = TypeVar("T")
 
@@ -74,29 +78,25 @@ class Runner:
         """Example -> (R,) float64: the explained number at each row; NaN where a row has no token left to run."""
         self._pin(blocks)
         found = {example: torch.full((len(keep),), torch.nan, dtype=torch.float64) for example, keep in blocks.items()}
-        shared = Shared.of(blocks, self.inputs)
-        delete = blank == "delete" and self.model.vectors  # without vectors an id stands for a word that is gone
-
-        def one(pack: Pack) -> tuple[Lines, Tensor]:
-            lines = shared.lines(pack)
-            places = self._shelf.places(pack, shared.blocks, delete)
-            wanted = self.questions.wanted(lines, len(pack))
-            batch = self._shelf.batch(pack, places, self.model.device, wanted)
-            x = None
-            if not delete:
-                keep = packing.keeps(pack, places, shared.blocks).to(self.model.device)
-                if self.model.vectors and not bool((keep == 1).all()):
-                    x = erase.blend(self.model.embed(batch.ids), keep, self.blank(blank))
-                elif not bool((keep == 1).all()):
-                    batch = replace(batch, ids=batch.ids.masked_fill(keep != 1, self._blank_id(blank)))
-            with torch.no_grad():
-                return lines, self.questions.evaluate(lines, self.model.run(batch, x)).double().cpu()
-
-        for lines, values in self._stream(shared.blocks, delete, one):
-            for example, row, value in zip(lines.example, lines.row, values, strict=True):
+        for (lines, values), ran in self._values(Shared.of(blocks, self.inputs), blank):
+            for example, row, whole, value in zip(lines.example, lines.row, lines.whole, values, strict=True):
                 found[example][row] = value
-                self.forward_rows[example] += 1
+                self.forward_rows[example] += ran or whole
         return found
+
+    def _values(self, shared: Shared, blank: str) -> Iterator[tuple[Answer, bool]]:
+        """Answers, and whether their rows were run: some are those of the unchanged text."""
+        asked = Values(self.model, self.questions, self._shelf, shared, blank, self.blank)
+        pasts = {}
+        for e in asked.leaving:
+            pasts[e], answer = asked.plain(e)
+            self._tick(1)
+            yield answer, False
+        for answer in self._stream(asked.from_start(), asked.whole):
+            yield answer, True
+        for e, past in pasts.items():
+            for answer in self._stream({e: asked.leaving[e].rest.numpy()}, partial(asked.after, past)):
+                yield answer, True
 
     def gradients(
         self, blocks: Blocks, reduce: Callable[[Slope], Tensor], path: Path = Path()
@@ -113,9 +113,9 @@ class Runner:
             lines = shared.lines(pack)
             passing = self._pass(pack, lines, shared.blocks, path)
             with torch.enable_grad(), self._checkpoints_explained():
-                return _slopes(passing, passing.values(), lines, reduce)
+                return slopes(passing, passing.values(), lines, reduce)
 
-        for readings in self._stream(shared.blocks, False, one):
+        for readings in self._stream(packing.lengths(shared.blocks, False), one):
             for reading in readings:
                 self.gradient_rows[reading.example] += 1
             yield from readings
@@ -141,7 +141,7 @@ class Runner:
             values = passing.found.detach().tolist()
             return [Reading(*each) for each in zip(lines.example, lines.row, values, parts, strict=True)]
 
-        for readings in self._stream(blocks, False, one):
+        for readings in self._stream(packing.lengths(blocks, False), one):
             for reading in readings:
                 counts[reading.example] += 1
             yield from readings
@@ -164,10 +164,6 @@ class Runner:
             self._blanks[kind] = erase.blank_vector(self.model, kind)
         return self._blanks[kind]
 
-    def _blank_id(self, kind: str) -> int:
-        """The id that stands for a word taken away, where words have no vectors."""
-        return self.model.blank_ids[kind] if kind in self.model.blank_ids else int(self.blank(kind).sum())
-
     def _pass(self, pack: Pack, lines: Lines, blocks: Blocks, path: Path) -> Pass:
         places = self._shelf.places(pack, blocks, delete=False)
         wanted = self.questions.wanted(lines, len(pack))
@@ -188,9 +184,9 @@ class Runner:
             return  # the first row of each block is the unchanged input, and no other row of that block runs before it
         self.values({i: erase.everything(self.inputs[i]) for i in open_})
 
-    def _stream(self, blocks: Blocks, delete: bool, one: Callable[[Pack], T]) -> Iterator[T]:
-        """What `one` gives for every pack; a pack that doesn't fit into memory is halved."""
-        for whole in packing.cut(packing.lengths(blocks, delete), self.budget.tokens, self.model):
+    def _stream(self, rows: Mapping[int, NDArray[np.int64]], one: Callable[[Pack], T]) -> Iterator[T]:
+        """What `one` gives for every pack of rows of these lengths; a pack that doesn't fit into memory is halved."""
+        for whole in packing.cut(rows, self.budget.tokens, self.model):
             waiting = deque([whole])
             while waiting:
                 pack = waiting.popleft()
@@ -236,24 +232,3 @@ def _fitting(one: Callable[[Pack], T], pack: Pack) -> T | None:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             return None
         raise
-
-
-def _slopes(one: Pass, values: Tensor, lines: Lines, reduce: Callable[[Slope], Tensor]) -> list[Reading[Tensor]]:
-    """The gradient of each question's number. Rows don't know of each other, so that one backward pass serves a
-    question of every row."""
-    # Sums over dimensions lose digits in half precision.
-    wide = torch.promote_types(one.x.dtype, torch.float32)
-    x, word, blank = (each.to(wide) for each in (one.x.detach(), one.word, one.blank))
-    turns: dict[int, list[int]] = {}
-    seen: dict[int, int] = {}
-    for q, line in enumerate(lines.line):
-        turns.setdefault(seen.get(line, 0), []).append(q)
-        seen[line] = seen.get(line, 0) + 1
-    found = []
-    for turn, questions in turns.items():
-        (grad,) = one.gradient(values[questions], [one.x], again=turn + 1 < len(turns))
-        parts = reduce(Slope(grad.to(wide), x, word, blank))
-        for q in questions:
-            value, line = float(values[q].detach()), lines.line[q]
-            found.append(Reading(lines.example[q], lines.row[q], value, one.real(line, parts[line])))
-    return found

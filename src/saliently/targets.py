@@ -94,8 +94,18 @@ def check_pinned(pinned: Pinned) -> None:
         )
 
 
+_AT_ONCE = 2**22
+"""Most logits that are held in double precision at a time; vocabularies are large."""
+
+
 def evaluate(pinned: Sequence[Pinned], logits: Tensor, link: Link = "softmax") -> Tensor:
     """(R,) the explained number of each row, from logits (R, C); differentiable."""
+    many = max(1, _AT_ONCE // logits.shape[-1])
+    parts = [_evaluate(pinned[at : at + many], logits[at : at + many], link) for at in range(0, len(pinned), many)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _evaluate(pinned: Sequence[Pinned], logits: Tensor, link: Link) -> Tensor:
     # A confident model's log-probability is lost in float32; Apple's GPUs have no wider type.
     logits = logits.float() if logits.device.type == "mps" else logits.double()
     of, against = pinned[0].of, pinned[0].against
@@ -107,7 +117,8 @@ def evaluate(pinned: Sequence[Pinned], logits: Tensor, link: Link = "softmax") -
         return ours.exp() if of == "probability" else ours
     if against == "mean":
         values = scores.exp() if of == "probability" else scores
-        mean = (values.sum(-1) - values.gather(1, index)[:, 0]) / (values.shape[-1] - 1)
+        others = (logits != -torch.inf).scatter(1, index, False)  # -inf stands for a choice that a question has not
+        mean = values.masked_fill(~others, 0.0).sum(-1) / others.sum(-1)
         return values.gather(1, index)[:, 0] - mean
     if against == "rest":
         others = scores.scatter(1, index, -torch.inf).logsumexp(-1)

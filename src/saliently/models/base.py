@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from saliently.errors import ModelError
 from saliently.models.batch import Batch, Part, Side
+from saliently.models.devices import device_of
 from saliently.models.heads import Find
+from saliently.models.prefix import Prefixes
 from saliently.seam.places import Place, places
 from saliently.seam.watch import Attention, Watch, watched
 from saliently.seam.words import embeddings_replaced
@@ -52,6 +54,7 @@ class Model:
         find: finds the places that are asked for, in models that give an output at each place; else None.
         scale: what is explained unless the user names another.
         pieces: what it asks its embedding for in a forward pass.
+        prefixes: how rows go on from the beginning of a plain text, in decoders that can; else None.
         given: an input made of a text, to try things out with.
         vectors: does it have word vectors? A function of texts has none.
         max_rows: most rows the model takes at once, or None.
@@ -69,6 +72,7 @@ class Model:
     find: Find | None = None
     scale: Scale = "logit"
     pieces: Callable[[Batch], Sequence[Part]] = lambda batch: (Part.all(batch),)
+    prefixes: Prefixes | None = None
     given: Callable[[str], Mapping[str, Any]] = lambda text: {"text": text}
     vectors: bool = True
     max_rows: int | None = None
@@ -77,8 +81,7 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where ids and word vectors live."""
-        weight = next(self.embedding.parameters(), next(self.module.parameters(), None))
-        return torch.device("cpu") if weight is None else weight.device
+        return device_of(self.embedding if next(self.embedding.parameters(), None) is not None else self.module)
 
     @cached_property
     def attentions(self) -> tuple[Place, ...]:
@@ -124,16 +127,16 @@ class Model:
             vectors: Tensor = self.embedding(ids)
         return vectors
 
-    def run(self, batch: Batch, x: Tensor | None = None) -> Tensor:
+    def run(self, batch: Batch, x: Tensor | None = None, forward: Callable[[Batch], Tensor] | None = None) -> Tensor:
         """Logits (R, C), or (R, W, C) at the places that the batch wants. With `x` (R, L, D), as if the word vectors of
-        the batch were x.
+        the batch were x; `forward` calls it in another way than its own.
 
         Raises:
             ModelError: the forward pass did not use the embedding, or gave no such tensor.
         """
         pieces = () if x is None else [(part.ids, part.vectors(x)) for part in self.pieces(batch)]
         with embeddings_replaced(self.embedding, pieces):
-            logits = self.forward(batch)
+            logits = (forward or self.forward)(batch)
         places = () if batch.wanted is None else (batch.wanted.shape[1],)
         if not isinstance(logits, Tensor) or logits.shape != (len(batch.ids), *places, len(self.labels)):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from saliently.errors import RecipeError, did_you_mean
@@ -24,12 +25,13 @@ class Spot(NamedTuple):
     """What is read of a model's output: terms, which are added up.
 
     Attributes: terms; said, what the place is called in a sentence; label, what is explained, in the place of the
-    term's own label.
+    term's own label; predicted, is it what the model predicts? None where each term tells by itself.
     """
 
     terms: tuple[Term, ...]
     said: str | None = None
     label: str | None = None
+    predicted: bool | None = None
 
 
 class Find(Protocol):
@@ -104,56 +106,71 @@ def at_response(model: Model, tokens: Tokens, target: Target, each: bool) -> tup
     the text, or None for the whole response. One token may be asked for another label than the one that stands there.
 
     Raises:
-        RecipeError: there are no such tokens; they are several and a label was named.
+        RecipeError: there are no such tokens; they are several and a label or a probability was named.
     """
     first = tokens.response or 0
-    many = len(tokens.ids) - first
-    numbers = range(many) if each or target.at is None else _numbers(tokens, first, target.at)
-    if first == 0:  # nothing comes before it that could have said it
-        numbers = [n for n in numbers if n > 0]
+    every = range(len(tokens.ids) - first)
+    numbers = every if each or target.at is None else sorted(_numbers(tokens, first, target.at))
     if not numbers:
         raise RecipeError(
-            f"Tokens {target.at!r} of the response were asked for; it has tokens 0 to {many - 1}"
-            f"{', and nothing comes before the first' if first == 0 else ''}. Name one of them, or leave `at` out."
+            f"Tokens {target.at!r} of the response were asked for; it has tokens 0 to {len(every) - 1}. Name one of "
+            "them, or leave `at` out."
         )
-    named = target.label is not None or target.against is not None
-    if named and len(numbers) > 1 and not each:
-        raise RecipeError(
-            f"{target.label or target.against!r} was asked for at {len(numbers)} tokens of the response; a label is of "
-            "one token. Say which, with at= and its number."
-        )
-    spots = [_next(tokens, first, n, target.label is not None) for n in numbers]
+    if len(numbers) > 1 and not each:
+        _check_several(target, len(numbers))
+    spots = [_next(model, tokens, n, target) for n in numbers]
     if each or len(spots) == 1:
         return tuple(spots)
-    said = tokens.response_text(numbers[0], numbers[-1] + 1)
-    return (Spot(tuple(spot.terms[0] for spot in spots), None, repr(said)),)
+    together = list(numbers) == list(every[numbers[0] : numbers[-1] + 1])
+    runs = [(numbers[0], numbers[-1] + 1)] if together else [(n, n + 1) for n in numbers]
+    said = ", ".join(repr(tokens.response_text(*run)) for run in runs)
+    return (Spot(tuple(spot.terms[0] for spot in spots), None, said),)
 
 
-def _next(tokens: Tokens, first: int, n: int, other: bool) -> Spot:
+def _check_several(target: Target, many: int) -> None:
+    """Raise RecipeError for a question that is one of a single token."""
+    named = target.against if target.label is None else target.label
+    if named is not None:
+        raise RecipeError(
+            f"{named!r} was asked for at {many} tokens of the response; a label is of one token. Say which, with at= "
+            "and its number."
+        )
+    if target.of == "probability":
+        raise RecipeError(
+            f"The probability of {many} tokens of the response was asked for; those of single tokens would have to be "
+            "multiplied, which is no sum of parts. Ask for the log-probability, or for one token with at=."
+        )
+
+
+def _next(model: Model, tokens: Tokens, n: int, target: Target) -> Spot:
     """Token n of a response; of another label, if one was named."""
-    at = first + n
-    return Spot(
-        (Term(at - 1, None if other else tokens.ids[at]),),
-        f"token {n}",
-        None if other else repr(tokens.response_text(n, n + 1)),
-    )
+    at = (tokens.response or 0) + n
+    said = f"token {n}"
+    if target.label is not None:
+        return Spot((Term(at - 1, None),), said)
+    label = tokens.response_text(n, n + 1)
+    if target.against is not None and target.against in (tokens.ids[at], model.labels[tokens.ids[at]]):
+        raise RecipeError(f"{label!r} against itself was asked for at {said}; that is always 0. Name another token.")
+    return Spot((Term(at - 1, tokens.ids[at]),), said, repr(label))
 
 
 def _numbers(tokens: Tokens, first: int, at: object) -> Sequence[int]:
     """Numbers of the tokens of a response that `at` means."""
     every = range(len(tokens.ids) - first)
-    if isinstance(at, slice):
-        return every[at]
     if isinstance(at, str):
-        text = tokens.response_text(0, len(every))
-        if text.count(at) != 1 or not at:
+        spans = tokens.spans[first:]
+        field = next((span.field for span in spans if span is not None), None)
+        text = "" if field is None else tokens.fields[field]
+        starts = [i for i in range(len(text)) if text.startswith(at, i)]
+        if len(starts) != 1:
             raise RecipeError(
-                f"{at!r} was asked for in the response {text!r:.60}, which has it {text.count(at)} times. Give a part "
+                f"{at!r} was asked for in the response {text!r:.60}, which has it {len(starts)} times. Give a part "
                 "that it has once, or numbers of tokens."
             )
-        start = text.index(at)
-        spans = [tokens.spans[first + n] for n in every]
-        return [n for n in every if (s := spans[n]) and s.start < start + len(at) and s.end > start]
-    if isinstance(at, int) and not isinstance(at, bool) and -len(every) <= at < len(every):
-        return [every[at]]
-    return []
+        end = starts[0] + len(at)
+        return [n for n in every if (s := spans[n]) is not None and s.start < end and s.end > starts[0]]
+    try:
+        found = every[at] if isinstance(at, slice) else [every[index(at)]]  # type: ignore[arg-type]
+    except (TypeError, IndexError, ValueError):  # no numbers, or none of these
+        return []
+    return [] if isinstance(at, bool) else found

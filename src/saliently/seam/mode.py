@@ -108,6 +108,11 @@ def _by_place(args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[tuple[An
     return (*args, *(given[name] for name in named)), rest
 
 
+def is_open() -> bool:
+    """Does anything look through a pass, or change it, in this thread?"""
+    return _OPEN.get() is not None
+
+
 class _Switches:
     """torch's switches for the whole process: thrown when the first seam opens, put back when the last closes."""
 

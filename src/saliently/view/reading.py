@@ -136,8 +136,23 @@ def _tokens(top: Entry) -> tuple[Tokens, list[float]]:
         kinds=tuple(kind.whole() for kind in top.at("kinds").each()),
         notes=tuple(note.text() for note in top.at("notes").each()),
         truncated=cut,
+        response=_response(top, len(rows)),
+        streams=tuple(tuple(_number(each, len(rows)) for each in stream.each()) for stream in _listed(top, "streams")),
     )
     return tokens, [row.at("score").number() for row in rows]
+
+
+def _response(top: Entry, tokens: int) -> int | None:
+    """The first token of a response; records of models that give none, and older ones, have none."""
+    return top.at("response").maybe(lambda entry: _number(entry, tokens)) if "response" in top.keys() else None
+
+
+def _number(entry: Entry, tokens: int) -> int:
+    """The number of a token."""
+    found = entry.whole()
+    if not 0 <= found < tokens:
+        raise InputError(f"{entry.where} is token {found} of {tokens}; the file was changed.")
+    return found
 
 
 def _pair(entry: Entry) -> tuple[int, int]:

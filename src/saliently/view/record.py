@@ -45,6 +45,8 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "kinds": list(explanation.tokens.kinds),
         "notes": list(explanation.tokens.notes),
         "truncated": explanation.tokens.truncated and list(explanation.tokens.truncated),
+        "response": explanation.tokens.response,
+        "streams": [list(stream) for stream in explanation.tokens.streams],
         "checks": _checks(explanation),
         "versions": dict(explanation.versions),
     }
