@@ -16,7 +16,7 @@ SOURCE = Path(saliently.__file__).parent
 # A module may import from lower layers and from its own.
 LAYERS = (
     ("errors",),
-    ("types", "units", "checks", "matrices"),
+    ("types", "units", "segments", "checks", "matrices"),
     ("seam",),
     ("models",),
     ("erase", "targets", "packing"),

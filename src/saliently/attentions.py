@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saliently.chunks import Options, Text, chunks
 from saliently.errors import SaliencyError
-from saliently.methods.heads import check_attention
+from saliently.methods.heads import check_attention, check_one_text
 from saliently.models.base import Model
 from saliently.models.heads import Spot, Term
 from saliently.models.loading import load
@@ -66,6 +66,7 @@ def attention(
         InputError: a text can't be read. ModelError: the model pays no attention, or a part can't be looked into.
     """
     asked = load(model) if isinstance(model, (str, Path)) else model
+    check_one_text(asked)
     check_attention(asked)
     single = isinstance(text, (str, Mapping))
     texts: Sequence[Text] = [text] if single else text  # type: ignore[list-item, assignment]

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from saliently.errors import InputError, ModelError, SaliencyError
+from saliently import segments
+from saliently.errors import InputError, ModelError, RecipeError, SaliencyError
 from saliently.models.base import Model
-from saliently.types import Tokens
+from saliently.types import Segments, Tokens
+from saliently.windows import check_fits, read_whole
 
 Text = str | Mapping[str, str]
 """One input: a text, or its fields by name."""
@@ -26,25 +28,52 @@ class Options:
         truncate: cut texts that are longer than the model takes, and mark the result; else they are an error.
         budget: most tokens, padding included, in one batch. Halves by itself when memory runs out.
         tick: called with the number of rows of each batch that was run.
+        windows: explain a text that is longer than a classifier takes in windows, each half over the one before, and
+            put them together: the mean over the windows is explained (`saliently.windows.explained`). For saliencies;
+            with texts that fit nothing changes.
+        units: what gets a score: words, sentences, paragraphs, whole fields (messages, passages), or the user's own
+            segments. Scores of tokens stay as they are; occlusion(by="unit") takes whole units away.
     """
 
     truncate: bool = False
     budget: int = 2048
     tick: Callable[[int], None] = field(default=lambda rows: None, repr=False)
+    windows: bool = False
+    units: Segments = "word"
+
+    def __post_init__(self) -> None:
+        segments.check(self.units)
+        if self.windows and self.truncate:
+            raise RecipeError(
+                "Windows over long texts were asked for, and to truncate them as well. Leave one of the two out."
+            )
+        if self.windows and self.units != "word":
+            raise RecipeError(
+                f"Windows over long texts were asked for, and scores of units {self.units!r}; windows have words alone. "
+                "Leave one of the two out."
+            )
 
 
 def chunks(
     model: Model, texts: Iterable[Text], rows: Callable[[int], int], options: Options
 ) -> Iterator[dict[int, Tokens | SaliencyError]]:
-    """Position -> its tokens or its error, in order. `rows` tells about how many rows so many tokens cost."""
+    """Position -> its tokens or its error, in order. `rows` tells about how many rows so many tokens cost.
+
+    The error of a text that is to be read in windows is a `Windowed`, which holds them.
+    """
     chunk: dict[int, Tokens | SaliencyError] = {}
     work = 0
     for at, text in enumerate(texts):
         try:
-            tokens = model.read(_fields(text), options.truncate)
+            fields = _fields(text)
+            with model.lock:  # a language model may be asked for its response, which another thread must not look into
+                tokens = read_whole(model, fields) if options.windows else model.read(fields, options.truncate)
             _check_ids(model, tokens)
-            chunk[at] = tokens
+            tokens = segments.segmented(tokens, options.units)
             work += len(tokens.ids) * rows(len(tokens.ids))
+            if options.windows:
+                check_fits(model, tokens)
+            chunk[at] = tokens
         except SaliencyError as error:
             chunk[at] = error
         if work >= _BATCHES_A_CHUNK * options.budget or len(chunk) >= _TEXTS_A_CHUNK:

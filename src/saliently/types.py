@@ -26,6 +26,9 @@ Link = Literal["softmax", "sigmoid", "none"]
 At = int | str | slice | None
 """A place in a text: a word, a number, or a slice of numbers."""
 Grouping = Literal["sum", "l2", "mean"]
+SegmentName = Literal["word", "sentence", "paragraph", "field"]
+Segments = SegmentName | Mapping[str, Sequence[tuple[int, int]]]
+"""What gets a score: units by name, or the user's own as characters [start, end) by field."""
 
 # How the scores of a word's pieces become the word's score. Only "sum" keeps totals.
 GROUPINGS: Mapping[str, Any] = {

@@ -12,7 +12,7 @@ from saliently import erase
 from saliently.checks import Checks
 from saliently.models.base import Model
 from saliently.runner import Runner
-from saliently.types import Grouping, Quantity
+from saliently.types import Grouping, Quantity, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,11 @@ class Method(ABC):
     @abstractmethod
     def rows(self, tokens: int) -> int:
         """About how many rows an input of so many tokens costs; for plans and progress, not for results."""
+
+    def lengths(self, model: Model, tokens: Tokens) -> list[int]:
+        """Tokens of each row that an input costs, as far as that can be known before anything runs; for plans."""
+        many = len(tokens.ids)
+        return [many] * self.rows(many)
 
     def resolved(self, model: Model) -> Method:
         """The same method with every default that depends on the model written out."""

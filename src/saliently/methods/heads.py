@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saliently.errors import ModelError, RecipeError
 from saliently.models.base import Model
-from saliently.passes import Pass
+from saliently.passes import Pass, whole_gradients
 from saliently.runner import Runner
 from saliently.seam.places import Place
 from saliently.seam.watch import Attention, Watch, watched
@@ -62,9 +62,19 @@ def read(runner: Runner, gradients: bool = False) -> list[Heads]:
     Raises:
         ModelError: the model pays no attention, or pays it to something else than its tokens.
     """
+    check_one_text(runner.model)
     check_attention(runner.model)
     found = {each.example: each.part for each in runner.through(runner.everything(), lambda one: _look(one, gradients))}
     return [found[i] for i in range(len(runner.inputs))]
+
+
+def check_one_text(model: Model) -> None:
+    """Raise ModelError for a model that reads several texts apart."""
+    if model.vectors and model.sample().streams:
+        raise ModelError(
+            f"Attention was asked of {model.name}; the attention methods read one stack of layers over one text, and "
+            "this model reads several texts apart. Use a saliency method."
+        )
 
 
 def check_attention(model: Model) -> None:
@@ -110,14 +120,15 @@ def _look(one: Pass, gradients: bool) -> list[Heads]:
                 f"{last + 1} attentions were expected of {one.model.name}, as many as for another text; this one shows "
                 f"{len(seen)}, so they can't be told apart. Use a saliency method."
             )
-        slopes = _slopes(values, seen if gradients else seen[-1:])
+        slopes = _slopes(one.model.name, values, seen if gradients else seen[-1:])
     return [_heads(one, p, seen, slopes) for p in range(len(one.places))]
 
 
-def _slopes(values: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+def _slopes(name: str, values: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     if not values.requires_grad:
         return [torch.zeros_like(w) for w in weights]
-    found = torch.autograd.grad(values.sum(), list(weights), allow_unused=True)
+    with whole_gradients(name):
+        found = torch.autograd.grad(values.sum(), list(weights), allow_unused=True)
     return [torch.zeros_like(w) if slope is None else slope for w, slope in zip(weights, found, strict=True)]
 
 

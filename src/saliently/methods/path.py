@@ -56,7 +56,7 @@ class IntegratedGradients(Method):
             raise RecipeError(f"{self!r} was asked for; give at least one step and a tolerance above 0.")
 
     def rows(self, tokens: int) -> int:
-        return max(1, len(self.blanks or ())) * (self.steps or 3 * FIRST)
+        return max(1, len(self.blanks or ())) * (3 * FIRST if self.steps is None else self.steps + 1)
 
     def __call__(self, runner: Runner) -> list[Scores]:
         found = [self._along(runner, blank) for blank in self.blanks or ()]

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from saliently import erase
+from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
+from saliently.models.base import Model
 from saliently.runner import Runner
-from saliently.types import Quantity
+from saliently.types import Quantity, Tokens
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +46,13 @@ class Occlusion(Method):
     def rows(self, tokens: int) -> int:
         return tokens + 2
 
+    def lengths(self, model: Model, tokens: Tokens) -> list[int]:
+        words, many = erase.words(tokens), len(tokens.ids)
+        away = _windows(words, self.window).sum(1).int().tolist()
+        if self.blank == "delete" and model.vectors:
+            return [many, many - int(words.sum()), *(many - each for each in away)]
+        return [many] * (2 + len(away))
+
     def __call__(self, runner: Runner) -> list[Scores]:
         windows = [_windows(erase.words(tokens), self.window) for tokens in runner.inputs]
         blocks = {
@@ -51,7 +60,20 @@ class Occlusion(Method):
             for i, tokens in enumerate(runner.inputs)
         }
         values = runner.values(blocks, *(self.blanks or ()))
-        return [_answer(windows[i], values[i], self.window) for i in blocks]
+        return [_answer(windows[i], values[i], self.window, rounding(runner, float(values[i][0]))) for i in blocks]
+
+
+def rounding(runner: Runner, value: float) -> tuple[str, ...]:
+    """What to know of a difference between two answers of a model in half precision: how coarse they are. `value` is
+    one of them; nothing is said of a model in a wider type."""
+    dtype = next((weight.dtype for weight in runner.model.module.parameters() if weight.is_floating_point()), None)
+    if dtype not in (torch.bfloat16, torch.float16):
+        return ()
+    name, eps, target = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps, runner.questions.target
+    said = f"The model computes in {name}, whose steps are {eps:.2g} of a number's size"
+    if target.of in ("logit", "output") and target.against is None:
+        said += f", {eps * abs(value):.2g} of the explained {value:.4g}"
+    return (f"{said}; scores of few such steps are little but rounding. Compute in float32 for small ones.",)
 
 
 def _windows(words: Tensor, size: int) -> Tensor:
@@ -64,8 +86,8 @@ def _windows(words: Tensor, size: int) -> Tensor:
     return table
 
 
-def _answer(windows: Tensor, values: Tensor, size: int) -> Scores:
+def _answer(windows: Tensor, values: Tensor, size: int, notes: tuple[str, ...]) -> Scores:
     plain, nothing, without = float(values[0]), float(values[1]), values[2:]
     scores = ((plain - without) @ windows.double()) / size
     # Deleting every word of a text without special tokens leaves no input to ask about.
-    return Scores(scores, None if torch.isnan(values[1]) else nothing)
+    return Scores(scores, None if torch.isnan(values[1]) else nothing, Checks(notes=notes))

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from saliently.errors import ModelError, RecipeError
-from saliently.methods.heads import check_attention
+from saliently.methods.heads import check_attention, check_one_text
 from saliently.models.base import Model
 from saliently.models.batch import Batch
-from saliently.passes import Pass
+from saliently.passes import Pass, whole_gradients
 from saliently.runner import Runner
 
 _COUNTS = 1e-6
@@ -89,7 +89,8 @@ def read(runner: Runner, name: str, look: Callable[[Alone], tuple[Tensor, Tensor
         found = [look(_alone(one, layers, p)) for p in range(len(one.places))]
         values = one.take(torch.cat([logits for logits, _, _ in found]))
         ends = [last for _, last, _ in found]
-        felt = torch.autograd.grad(values.sum(), ends, allow_unused=True) if values.requires_grad else [None]
+        with whole_gradients(one.model.name):
+            felt = torch.autograd.grad(values.sum(), ends, allow_unused=True) if values.requires_grad else [None]
         slopes = [slope for slope in felt if slope is not None and bool(slope.any())]
         if len(slopes) < len(ends):
             raise ModelError(
@@ -123,6 +124,7 @@ def blocks(model: Model, name: str) -> tuple[nn.Module, ...]:
     Raises:
         ModelError: none, or layers that look at another stack.
     """
+    check_one_text(model)
     check_attention(model)
     if any(place.cross for place in model.attentions):
         raise ModelError(

@@ -81,6 +81,7 @@ class Batch:
 
     def pick(self, outputs: Tensor, at: Tensor) -> Tensor:
         """(R, W, C) what (R, M, C) holds at (R, W), NaN for -1; without the axis W where no place is wanted."""
+        at = at.to(outputs.device)  # the last layer of a model may be on another device than the first
         found = outputs[torch.arange(len(at), device=at.device)[:, None], at.clamp(min=0)]
         if bool((at < 0).any()):
             found = found.masked_fill((at < 0)[..., None], torch.nan)
@@ -145,6 +146,17 @@ class Part:
             torch.stack([part.rows for part in parts], 1).flatten(0, 1),
             joined([part.places for part in parts], -1),
         )
+
+    def lines(self, some: Tensor) -> Part:
+        """Some of its rows, without places that are padding in all of them."""
+        wide = max(1, int(self.mask[some].sum(1).max()))
+        ids, mask, places = (each[some, :wide] for each in (self.ids, self.mask, self.places))
+        return Part(ids, mask, None if self.kinds is None else self.kinds[some, :wide], self.rows[some], places)
+
+    @property
+    def empty(self) -> Tensor:
+        """(R,) has it no token left?"""
+        return ~self.mask.bool().any(1)
 
     def vectors(self, x: Tensor) -> Tensor:
         """(R, M, D) its word vectors, of the batch's (R, L, D)."""

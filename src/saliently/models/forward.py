@@ -14,11 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saliently.errors import ModelError
 from saliently.models.batch import Batch, Part
+from saliently.models.bearing import bears_padding
 
 
 class Forward(ABC):
-    """Calls a module with what it takes of a batch. Subclasses are final, one for a kind of head."""
+    """Calls a module with what it takes of a batch. Subclasses are final, one for a kind of head.
+
+    Attributes: takes, names of what the module takes; most_rows, how many it takes at once, or None.
+    """
+
+    most_rows: int | None = None
 
     def __init__(self, module: nn.Module, embedding: nn.Module, pad: int) -> None:
         self.module, self.embedding, self.pad = module, embedding, pad
@@ -83,48 +90,106 @@ class Span(Forward):
 
     def outputs(self, batch: Batch) -> Tensor:
         found = self.module(**self.given(batch))
-        return batch.read(torch.stack([found.start_logits, found.end_logits], -1))
+        start, end = (getattr(found, name, None) for name in ("start_logits", "end_logits"))
+        if start is None or end is None:
+            raise ModelError(
+                f"Logits of where an answer starts and ends were expected of {type(self.module).__name__}; it searches "
+                "for answers in another way. Use a model with a plain head for answers."
+            )
+        return batch.read(torch.stack([start, end], -1))
 
 
 class Translation(Forward):
     """An encoder that reads a source, and a decoder that gives the next token of the target."""
+
+    def __init__(self, module: nn.Module, embedding: nn.Module, pad: int) -> None:
+        """Raises ModelError where it reads no text, or source and target have word vectors of their own."""
+        super().__init__(module, embedding, pad)
+        name = type(module).__name__
+        if "input_ids" not in self.takes:
+            raise ModelError(
+                f"An encoder-decoder that reads a text was asked for; {name} takes {', '.join(sorted(self.takes))}. "
+                "Use a model that translates or rewrites text."
+            )
+        tables = self._tables(module)
+        if len(tables) < 2 or any(table.weight is not embedding.weight for table in tables):
+            raise ModelError(
+                f"One table of word vectors for source and target was asked of {name}; its encoder or its decoder has "
+                "one of its own. Use a model whose tables are tied (tie_word_embeddings)."
+            )
+        if not bears_padding(module, lambda ids, mask: self._logits(ids, mask, ids), pad):
+            self.most_rows = 1
+
+    def _tables(self, module: Any) -> list[nn.Module]:
+        """The tables of encoder and decoder, as far as they have some."""
+        try:
+            return [side.get_input_embeddings() for side in (module.get_encoder(), module.get_decoder())]
+        except (AttributeError, NotImplementedError):
+            return []
 
     def pieces(self, batch: Batch) -> Sequence[Part]:
         return batch.part(0, self.pad), batch.part(1, self.pad)
 
     def outputs(self, batch: Batch) -> Tensor:
         source, target = self.pieces(batch)
+        logits = self._logits(source.ids, source.mask, target.ids)
+        found = target.read(batch, logits, before=True)
+        return found.masked_fill(source.empty.view(-1, *[1] * (found.dim() - 1)), torch.nan)
+
+    def _logits(self, source: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+        """(R, M, C) of the next token, behind each of the target's."""
         logits: Tensor = self.module(
-            input_ids=source.ids,
-            attention_mask=source.mask,
-            decoder_input_ids=target.ids,
-            use_cache=False,
-            return_dict=True,
+            input_ids=source, attention_mask=mask, decoder_input_ids=target, use_cache=False, return_dict=True
         ).logits
-        return target.read(batch, logits, before=True)
+        return logits
 
 
 class Choices(Forward):
-    """A context with each of several choices; one output a choice."""
+    """A context with each of several choices; one output a choice, -inf for those that a row has not."""
 
     def __init__(self, module: nn.Module, embedding: nn.Module, pad: int, most: int) -> None:
         super().__init__(module, embedding, pad)
         self.most = most
+        self.together = bears_padding(module, self._alone, pad)
 
     def pieces(self, batch: Batch) -> Sequence[Part]:
-        return (Part.side_by_side([batch.part(k, self.pad) for k in range(len(batch.streams))], self.pad),)
+        return self._parts(batch)[0]
 
     def outputs(self, batch: Batch) -> Tensor:
-        (both,) = self.pieces(batch)
         rows, many = len(batch.ids), len(batch.streams)
-        given: dict[str, Any] = {"input_ids": both.ids, "attention_mask": both.mask}
-        if both.kinds is not None:
-            given["token_type_ids"] = both.kinds
-        shaped = {name: each.unflatten(0, (rows, many)) for name, each in given.items()}
-        logits: Tensor = self.module(**shaped, return_dict=True).logits
+        parts, lines = self._parts(batch)
+        order = torch.cat(lines)
+        where = torch.zeros(rows * many, dtype=torch.long, device=order.device)
+        where[order] = torch.arange(len(order), device=order.device)
+        run = torch.zeros_like(where, dtype=torch.bool).index_fill(0, order, True).view(rows, many)
         there = torch.stack([(stream >= 0).any(1) for stream in batch.streams], 1)
-        found = logits.masked_fill(~there, -torch.inf)
-        return torch.cat([found, found.new_full((rows, self.most - many), -torch.inf)], 1)
+        found = torch.cat([self._logits(part) for part in parts])[where].view(rows, many)
+        found = found.masked_fill(~there, -torch.inf).masked_fill(there & ~run, torch.nan)
+        found = torch.cat([found, found.new_full((rows, self.most - many), -torch.inf)], 1)
+        return found if batch.wanted is None else found[:, None].expand(-1, batch.wanted.shape[1], -1)
+
+    def _parts(self, batch: Batch) -> tuple[list[Part], list[Tensor]]:
+        """What is run at a time, and which of the R K lines it is: all that have a token left, or in models whose
+        logits padding moves, those of one length."""
+        whole = Part.side_by_side([batch.part(k, self.pad) for k in range(len(batch.streams))], self.pad)
+        lengths = whole.mask.sum(1)
+        sizes = [lengths > 0] if self.together else [lengths == size for size in torch.unique(lengths) if size > 0]
+        lines = [size.nonzero()[:, 0] for size in sizes]
+        return [whole.lines(each) for each in lines], lines
+
+    def _logits(self, part: Part) -> Tensor:
+        """(lines,) one choice each."""
+        return self._alone(part.ids, part.mask, part.kinds)
+
+    def _alone(self, ids: Tensor, mask: Tensor, kinds: Tensor | None = None) -> Tensor:
+        """(R,) logits of as many questions of one choice."""
+        given = {"input_ids": ids[:, None]}
+        if "attention_mask" in self.takes:
+            given["attention_mask"] = mask[:, None]
+        if kinds is not None:
+            given["token_type_ids"] = kinds[:, None]
+        logits: Tensor = self.module(**given, return_dict=True).logits
+        return logits[:, 0]
 
 
 def takes(module: nn.Module) -> frozenset[str]:

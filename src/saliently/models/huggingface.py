@@ -19,8 +19,19 @@ from torch import nn
 from saliently.errors import ModelError, SaliencyError
 from saliently.models.base import Model
 from saliently.models.padding import harmless_sides
+from saliently.models.prefix import prefixes_of
 from saliently.models.readers import reader_of
-from saliently.models.tasks import CHOOSER, CLASSIFIER, TRANSLATOR, find_of, forward_of, labels_of, link_of, task_of
+from saliently.models.tasks import (
+    CHOOSER,
+    CLASSIFIER,
+    TRANSLATOR,
+    WRITER,
+    find_of,
+    forward_of,
+    labels_of,
+    link_of,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,6 +41,8 @@ _NO_LIMIT = 10**9
 
 def load(path: str | Path, dtype: str | torch.dtype, device: str | torch.device) -> Model:
     """A model with one of `TASKS`, from a folder or the hub. Says nothing while it loads, and runs no code with it.
+
+    The device "auto" spreads it over the devices there are, and over memory and disk where they are too small.
 
     Raises:
         ModelError: it can't be found or reached, has another head, no safe weights, or a broken file.
@@ -49,14 +62,20 @@ def load(path: str | Path, dtype: str | torch.dtype, device: str | torch.device)
             _check_words(name, tokenizer)
         with explained(name, "weights"):
             module, info = auto.from_pretrained(
-                name, config=config, dtype=wanted, use_safetensors=True, output_loading_info=True, **asked
+                name,
+                config=config,
+                dtype=wanted,
+                device_map="auto" if device == "auto" else None,
+                use_safetensors=True,
+                output_loading_info=True,
+                **asked,
             )
     if missing := sorted(info["missing_keys"]):
         raise ModelError(
             f"A model was to be loaded from {name}; its weights lack {', '.join(missing[:3])}"
             f"{' and more' if len(missing) > 3 else ''}. Train that head first, or load a model that has one."
         )
-    return wrap(module.to(device), tokenizer, name)
+    return wrap(module if device == "auto" else module.to(device), tokenizer, name)
 
 
 def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | None = None) -> Model:
@@ -76,13 +95,13 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
     embedding = module.get_input_embeddings()
     # Decoders find the last token by the padding id of the configuration; without one they refuse a second row.
     pad = tokenizer.pad_token_id if config.pad_token_id is None else config.pad_token_id
-    blanks = {"mask": _known(tokenizer.mask_token_id, embedding), "pad": _known(pad, embedding)}
+    blanks = {"mask": known(tokenizer.mask_token_id, embedding), "pad": known(pad, embedding)}
     forward = forward_of(task, module, embedding, blanks["pad"] or 0)
     model = Model(
         name=name,
         module=module,
         embedding=embedding,
-        read=reader_of(task, module, tokenizer, _limit(module, tokenizer)),
+        read=reader_of(task, module, tokenizer, limit_of(module, tokenizer)),
         forward=forward,
         labels=labels_of(task, config, tokenizer.get_vocab()),
         link=link_of(task, config),
@@ -91,14 +110,18 @@ def wrap(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str 
         scale=task.scale,
         pieces=forward.pieces,
         given=task.given,
-        max_rows=1 if _known(config.pad_token_id, embedding) is None and task is CLASSIFIER else None,
+        max_rows=1 if known(config.pad_token_id, embedding) is None and task is CLASSIFIER else forward.most_rows,
     )
     if task in (TRANSLATOR, CHOOSER):  # each text of a row is padded by itself, on the right
         return model
-    return replace(model, sides=harmless_sides(model))
+    return replace(
+        model,
+        sides=harmless_sides(model),
+        prefixes=prefixes_of(model, forward.takes) if task is WRITER else None,
+    )
 
 
-def _known(token: int | None, embedding: nn.Module) -> int | None:
+def known(token: int | None, embedding: nn.Module) -> int | None:
     """The id, unless the embedding has no vector for it: a token added to the tokenizer, and not to the model."""
     size = embedding.num_embeddings if isinstance(embedding, nn.Embedding) else None
     return token if token is not None and (size is None or 0 <= token < size) else None
@@ -125,7 +148,7 @@ def _check_words(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def _limit(module: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
+def limit_of(module: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Most tokens the model takes: rows of its position table, and what its tokenizer says."""
     limits = [tokenizer.model_max_length]
     tables = [part for key, part in module.named_modules() if key.endswith("position_embeddings")]

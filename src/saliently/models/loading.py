@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from saliently.errors import ModelError, did_you_mean
+from saliently.errors import MissingExtraError, ModelError, did_you_mean
 from saliently.models import huggingface, plain
 from saliently.models.base import Model
 
@@ -26,21 +27,19 @@ def load(
     """A model to explain: one that is shipped ("default", "bilstm"), a folder, or a name on the Hugging Face hub.
 
     Weights are read from safetensors only, and no code that comes with a model is run. Whatever the file holds, the
-    model computes in `dtype`.
+    model computes in `dtype`. With device="auto" the package accelerate spreads a model of transformers over all
+    devices there are, and keeps what does not fit there in memory and on disk until it is its turn.
 
     Raises:
+        MissingExtraError: device="auto" without accelerate.
         ModelError: it can't be found, reached or read, has unsafe weights, or a head that does not classify sequences.
     """
     shipped = SHIPPED / str(name)
     folder = shipped if str(name) in shipped_names() and not Path(name).is_dir() else Path(name)
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"Device {str(device)!r} was asked for; torch can't use it ({first}). Try 'cpu'.") from None
+    _check_device(device)
     if _kind(folder) == "saliently-attention":
         with huggingface.explained(str(folder), "files"):
-            model = plain.load_bilstm(folder, huggingface.as_dtype(dtype), device)
+            model = plain.load_bilstm(folder, huggingface.as_dtype(dtype), "cpu" if device == "auto" else device)
     else:
         if not folder.is_dir() or name == "":
             _check_name(name)
@@ -101,6 +100,22 @@ def _check_name(name: str | Path) -> None:
         )
     if "/" not in spelled and (near := did_you_mean(spelled, shipped)):
         raise ModelError(f"Model {spelled!r} was asked for; there is no such folder and none is shipped.{near}")
+
+
+def _check_device(device: str | torch.device) -> None:
+    """Raise ModelError for one that torch can't use, MissingExtraError for "auto" without accelerate."""
+    if device == "auto":
+        if find_spec("accelerate") is None:
+            raise MissingExtraError(
+                "Device 'auto' was asked for; spreading a model over devices needs the package accelerate, which is "
+                "not installed. Run: pip install 'saliently[big]'."
+            )
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"Device {str(device)!r} was asked for; torch can't use it ({first}). Try 'cpu'.") from None
 
 
 def _kind(folder: Path) -> str | None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from saliently.errors import ModelError
 from saliently.models.answers import at_answer
-from saliently.models.choosing import MOST_CHOICES
+from saliently.models.choosing import MOST_CHOICES, at_choice
 from saliently.models.forward import Choices, Forward, Next, Span, Translation, Whole
 from saliently.models.heads import Find, at_mask, at_response, at_word
 from saliently.types import Link, Scale
@@ -54,7 +54,7 @@ WRITER = Task(
     ("ForCausalLM", "LMHeadModel"), "AutoModelForCausalLM", _pair("prompt", "response"), True, "log-probability", Next
 )
 TRANSLATOR = Task(
-    ("ForConditionalGeneration",),
+    ("ForConditionalGeneration", "MTModel"),
     "AutoModelForSeq2SeqLM",
     _pair("source", "target"),
     True,
@@ -114,7 +114,13 @@ def find_of(task: Task, name: str, mask: int | None) -> Find | None:
                 f"A masked language model was given, {name}; its tokenizer has no mask. Give the one it learnt with."
             )
         return at_mask(mask)
-    found: Mapping[Task, Find] = {TAGGER: at_word, ANSWERER: at_answer, WRITER: at_response, TRANSLATOR: at_response}
+    found: Mapping[Task, Find] = {
+        TAGGER: at_word,
+        ANSWERER: at_answer,
+        CHOOSER: at_choice,
+        WRITER: at_response,
+        TRANSLATOR: at_response,
+    }
     return found.get(task)
 
 
