@@ -61,7 +61,7 @@ def no_tokenizer(folder: Path) -> None:
 
 def another_head(folder: Path) -> None:
     shutil.rmtree(folder)
-    transformers.BertForQuestionAnswering(tiny.bert_module().config).save_pretrained(folder)
+    transformers.BertForNextSentencePrediction(tiny.bert_module().config).save_pretrained(folder)
 
 
 def no_head(folder: Path) -> None:
@@ -93,7 +93,7 @@ def empty(folder: Path) -> None:
         (lambda folder: break_config(folder, id2label={"0": "score"}), ["weights can't be read"]),
         (no_tokenizer, ["tokenizer", "files are missing", "save_pretrained"]),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), ["tokenizer can't be read"]),
-        (another_head, ["BertForQuestionAnswering", "ForSequenceClassification"]),
+        (another_head, ["BertForNextSentencePrediction", "ForSequenceClassification"]),
         (no_head, ["BertModel", "ForSequenceClassification"]),
     ],
     ids=[

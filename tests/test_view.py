@@ -81,7 +81,7 @@ How much did each word add to the logit of GOOD, against the same text with
 words taken away (blank: zero)? Measured by toy(blank='zero'), to tell
 developers what toy relies on.
 
-target  the logit of GOOD, the class that the model predicts
+target  the logit of GOOD, which the model predicts
 value   3.00; with every word blanked (zero) 0.500
 method  toy(blank='zero')
 scores  saliency: what a word added to the target, with a sign, in logits
@@ -120,8 +120,8 @@ developers what toy relies on.
   1.0%. Allow more steps, or read them
   as rough.
 
-target  the logit of GOOD, the class
-        that the model predicts
+target  the logit of GOOD, which the
+        model predicts
 value   3.00
 method  toy(blank='zero')
 scores  sensitivity: how fast the target
@@ -499,5 +499,5 @@ def test_a_cut_text_says_so() -> None:
 def test_several_outputs_are_all_named() -> None:
     two = (Pinned(1, "GOOD", "logit"), Pinned(0, "BAD", "logit", predicted=False))
     plain = render(Explanation(**{**vars(FILM), "outputs": two, "values": (3.0, -4.0), "nothing": (0.5, 0.6)}), 80)
-    assert "the logit of BAD, not the class that the model predicts" in plain
+    assert "the logit of BAD, not what the model predicts" in plain
     assert "−4.00; with every word blanked (zero) 0.600" in plain

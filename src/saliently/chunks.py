@@ -49,8 +49,8 @@ class Options:
             )
         if self.windows and self.units != "word":
             raise RecipeError(
-                f"Windows over long texts were asked for, and scores of units {self.units!r}; windows have words alone. "
-                "Leave one of the two out."
+                f"Windows over long texts were asked for, and scores of units {self.units!r}; windows have words "
+                "alone. Leave one of the two out."
             )
 
 

@@ -54,6 +54,7 @@ FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read text
 PairOption = Annotated[bool, typer.Option("--pair", help="Premise and hypothesis: two texts, or lines with a tab.")]
 TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that the model can't take whole; says so.")]
 WindowsOption = Annotated[bool, typer.Option("--windows", help="Read texts that are too long in windows; says so.")]
+UnitsOption = Annotated[str, typer.Option(help="What gets a score: word, sentence, paragraph or field.")]
 BudgetOption = Annotated[int, typer.Option(min=1, help="Most tokens in a batch; less saves memory.")]
 PlanOption = Annotated[bool, typer.Option("--plan", help="Say what it would cost, and stop before it is spent.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: over all there are.")]
@@ -83,6 +84,7 @@ def explain(
     each: EachOption = False,
     truncate: TruncateOption = False,
     windows: WindowsOption = False,
+    units: UnitsOption = "word",
     budget: BudgetOption = 2048,
     plan: PlanOption = False,
     device: DeviceOption = "cpu",
@@ -103,7 +105,7 @@ def explain(
     lines = objects(given) if fields else pairs(given, typed=bool(texts)) if pair else given
     _check_save(save, several=len(lines) > 1)
     if plan:
-        asked, options = _load(model, device, dtype), Options(truncate, budget, windows=windows)
+        asked, options = _load(model, device, dtype), Options(truncate, budget, windows=windows, units=units)  # type: ignore[arg-type]
         costs = ask(asked, lines, chosen, wanted, options=options)
         print_json(costs.to_dict()) if as_json else print_table(("plan", ""), costs.facts())
         return
@@ -115,7 +117,7 @@ def explain(
     with progress(len(lines)) as bar:
         asked = _load(model, device, dtype)
         try:
-            options = Options(truncate, budget, bar.tick, windows)
+            options = Options(truncate, budget, bar.tick, windows, units)  # type: ignore[arg-type]
             for number, result in ask_all(asked, lines, chosen, wanted, options=options):
                 if isinstance(result, SaliencyError):
                     failures += 1

@@ -118,7 +118,10 @@ def plan(
 
 
 class _Counted:
-    """Adds up what the chunks of an explanation cost. Attributes: as of Plan; largest, the batches that could hold most."""
+    """Adds up what the chunks of an explanation cost.
+
+    Attributes: as of Plan; sizes, (rows, tokens) of the batches; places, most that are read of one text.
+    """
 
     def __init__(self, model: Model, method: Method, target: Target, options: Options) -> None:
         self.model, self.method, self.target, self.options = model, method, target, options
@@ -176,7 +179,7 @@ class _Counted:
 
 
 def _without_generating(model: Model) -> tuple[Model, list[int]]:
-    """The model with a reader that takes any response to be as long as may be; and a list that grows by one for each."""
+    """The model with a reader that takes a response to be as long as may be; a list with an entry for each."""
     asked: list[int] = []
 
     def go_on(ids: Sequence[int]) -> Sequence[int]:

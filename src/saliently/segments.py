@@ -71,4 +71,3 @@ def _part_of(tokens: Tokens, span: Span, parts: Sequence[Span]) -> int:
     text = tokens.text(span)
     at = span.start + (len(text) - len(text.lstrip()) if text.strip() else 0)
     return next(i for i, part in enumerate(parts) if part.field == span.field and part.start <= at < part.end)
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from saliently import erase
 from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
+from saliently.methods.rounding import rounding
 from saliently.models.base import Model
 from saliently.runner import Runner
 from saliently.types import Quantity, Tokens
@@ -27,8 +28,9 @@ class Occlusion(Method):
     what is missing or counted twice is reported as the residual.
 
     `window=N` takes N neighbouring tokens away at once, and a token gets the sum over the windows that hold it,
-    divided by N even at the ends of the text (Poerner et al. 2018). `blank` is "mask" by default where the model has
-    that token, else "zero".
+    divided by N even at the ends of the text (Poerner et al. 2018). `by="unit"` takes a whole unit away at once (a
+    word, or what `Options.units` names), in one pass a unit; its tokens get equal parts of its score. `blank` is "mask"
+    by default where the model has that token, else "zero".
     """
 
     name: ClassVar[str] = "occlusion"
@@ -36,44 +38,45 @@ class Occlusion(Method):
     vectors: ClassVar[bool] = False
     blank: str | None = None
     window: int = 1
+    by: Literal["token", "unit"] = "token"
 
     def __post_init__(self) -> None:
         if self.blank is not None:
             erase.check_blank(self.blank)
         if self.window < 1:
             raise RecipeError(f"occlusion was asked for with window={self.window}; give a number of tokens from 1 up.")
+        if self.by not in ("token", "unit") or (self.by == "unit" and self.window > 1):
+            raise RecipeError(f"{self!r} was asked for; by is 'token' or 'unit', and a window is of tokens alone.")
 
     def rows(self, tokens: int) -> int:
         return tokens + 2
 
     def lengths(self, model: Model, tokens: Tokens) -> list[int]:
         words, many = erase.words(tokens), len(tokens.ids)
-        away = _windows(words, self.window).sum(1).int().tolist()
+        away = self._away(tokens).sum(1).int().tolist()
         if self.blank == "delete" and model.vectors:
             return [many, many - int(words.sum()), *(many - each for each in away)]
         return [many] * (2 + len(away))
 
     def __call__(self, runner: Runner) -> list[Scores]:
-        windows = [_windows(erase.words(tokens), self.window) for tokens in runner.inputs]
+        away = [self._away(tokens) for tokens in runner.inputs]
         blocks = {
-            i: torch.cat([erase.everything(tokens), erase.nothing(tokens), 1.0 - windows[i]])
+            i: torch.cat([erase.everything(tokens), erase.nothing(tokens), 1.0 - away[i]])
             for i, tokens in enumerate(runner.inputs)
         }
         values = runner.values(blocks, *(self.blanks or ()))
-        return [_answer(windows[i], values[i], self.window, rounding(runner, float(values[i][0]))) for i in blocks]
+        return [self._answer(away[i], values[i], rounding(runner, float(values[i][0]))) for i in blocks]
 
+    def _away(self, tokens: Tokens) -> Tensor:
+        """(W, T) 1 at the tokens that each row takes away."""
+        return _units(tokens) if self.by == "unit" else _windows(erase.words(tokens), self.window)
 
-def rounding(runner: Runner, value: float) -> tuple[str, ...]:
-    """What to know of a difference between two answers of a model in half precision: how coarse they are. `value` is
-    one of them; nothing is said of a model in a wider type."""
-    dtype = next((weight.dtype for weight in runner.model.module.parameters() if weight.is_floating_point()), None)
-    if dtype not in (torch.bfloat16, torch.float16):
-        return ()
-    name, eps, target = str(dtype).removeprefix("torch."), torch.finfo(dtype).eps, runner.questions.target
-    said = f"The model computes in {name}, whose steps are {eps:.2g} of a number's size"
-    if target.of in ("logit", "output") and target.against is None:
-        said += f", {eps * abs(value):.2g} of the explained {value:.4g}"
-    return (f"{said}; scores of few such steps are little but rounding. Compute in float32 for small ones.",)
+    def _answer(self, away: Tensor, values: Tensor, notes: tuple[str, ...]) -> Scores:
+        plain, nothing, without = float(values[0]), float(values[1]), values[2:]
+        sizes = away.sum(1).double() if self.by == "unit" else self.window
+        scores = ((plain - without) / sizes) @ away.double()
+        # Deleting every word of a text without special tokens leaves no input to ask about.
+        return Scores(scores, None if torch.isnan(values[1]) else nothing, Checks(notes=notes))
 
 
 def _windows(words: Tensor, size: int) -> Tensor:
@@ -86,8 +89,8 @@ def _windows(words: Tensor, size: int) -> Tensor:
     return table
 
 
-def _answer(windows: Tensor, values: Tensor, size: int, notes: tuple[str, ...]) -> Scores:
-    plain, nothing, without = float(values[0]), float(values[1]), values[2:]
-    scores = ((plain - without) @ windows.double()) / size
-    # Deleting every word of a text without special tokens leaves no input to ask about.
-    return Scores(scores, None if torch.isnan(values[1]) else nothing, Checks(notes=notes))
+def _units(tokens: Tokens) -> Tensor:
+    """(U, T) 1 at the tokens of each unit that has some."""
+    own = torch.tensor([-1 if unit is None else unit for unit in tokens.units])
+    units = sorted({unit for unit in tokens.units if unit is not None})
+    return torch.stack([own == unit for unit in units]).float()

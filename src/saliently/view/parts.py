@@ -72,9 +72,10 @@ class Ink:
 
 
 def target_sentence(pinned: Pinned) -> str:
-    """`"the logit of POSITIVE, the class that the model predicts"`."""
-    known = "the class that the model predicts" if pinned.predicted else "not the class that the model predicts"
-    return f"{pinned.describe()}, {known}"
+    """`"the logit of POSITIVE, which the model predicts"`; a number that is no label is not predicted."""
+    if pinned.of == "output":
+        return pinned.describe()
+    return f"{pinned.describe()}, {'which' if pinned.predicted else 'not what'} the model predicts"
 
 
 def provenance(explanation: Explanation) -> str:
