@@ -11,6 +11,7 @@ from torch import Tensor
 from saliently import erase
 from saliently.checks import Checks
 from saliently.errors import RecipeError
+from saliently.methods import away
 from saliently.methods.base import Method, Scores
 from saliently.methods.rounding import rounding
 from saliently.models.base import Model
@@ -53,44 +54,27 @@ class Occlusion(Method):
 
     def lengths(self, model: Model, tokens: Tokens) -> list[int]:
         words, many = erase.words(tokens), len(tokens.ids)
-        away = self._away(tokens).sum(1).int().tolist()
+        gone = self._away(tokens).sum(1).int().tolist()
         if self.blank == "delete" and model.vectors:
-            return [many, many - int(words.sum()), *(many - each for each in away)]
-        return [many] * (2 + len(away))
+            return [many, many - int(words.sum()), *(many - each for each in gone)]
+        return [many] * (2 + len(gone))
 
     def __call__(self, runner: Runner) -> list[Scores]:
-        away = [self._away(tokens) for tokens in runner.inputs]
+        gone = [self._away(tokens) for tokens in runner.inputs]
         blocks = {
-            i: torch.cat([erase.everything(tokens), erase.nothing(tokens), 1.0 - away[i]])
+            i: torch.cat([erase.everything(tokens), erase.nothing(tokens), 1.0 - gone[i]])
             for i, tokens in enumerate(runner.inputs)
         }
         values = runner.values(blocks, *(self.blanks or ()))
-        return [self._answer(away[i], values[i], rounding(runner, float(values[i][0]))) for i in blocks]
+        return [self._answer(gone[i], values[i], rounding(runner, float(values[i][0]))) for i in blocks]
 
     def _away(self, tokens: Tokens) -> Tensor:
         """(W, T) 1 at the tokens that each row takes away."""
-        return _units(tokens) if self.by == "unit" else _windows(erase.words(tokens), self.window)
+        return away.units(tokens) if self.by == "unit" else away.windows(erase.words(tokens), self.window)
 
-    def _answer(self, away: Tensor, values: Tensor, notes: tuple[str, ...]) -> Scores:
+    def _answer(self, gone: Tensor, values: Tensor, notes: tuple[str, ...]) -> Scores:
         plain, nothing, without = float(values[0]), float(values[1]), values[2:]
-        sizes = away.sum(1).double() if self.by == "unit" else self.window
-        scores = ((plain - without) / sizes) @ away.double()
+        sizes = gone.sum(1).double() if self.by == "unit" else self.window
+        scores = ((plain - without) / sizes) @ gone.double()
         # Deleting every word of a text without special tokens leaves no input to ask about.
         return Scores(scores, None if torch.isnan(values[1]) else nothing, Checks(notes=notes))
-
-
-def _windows(words: Tensor, size: int) -> Tensor:
-    """(W, T) 1 at the tokens that each window takes away; a text shorter than the window is one window."""
-    places = words.nonzero()[:, 0]
-    starts = range(max(1, len(places) - size + 1))
-    table = torch.zeros(len(starts), len(words))
-    for line, start in zip(table, starts, strict=True):
-        line[places[start : start + size]] = 1.0
-    return table
-
-
-def _units(tokens: Tokens) -> Tensor:
-    """(U, T) 1 at the tokens of each unit that has some."""
-    own = torch.tensor([-1 if unit is None else unit for unit in tokens.units])
-    units = sorted({unit for unit in tokens.units if unit is not None})
-    return torch.stack([own == unit for unit in units]).float()
