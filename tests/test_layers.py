@@ -25,7 +25,7 @@ LAYERS = (
     ("names",),
     ("chunks", "windows"),
     ("api", "importances", "attentions"),
-    ("interventions",),
+    ("interventions", "contrasts"),
     ("memory", "plans"),
     ("given",),
     ("cli", "web"),

@@ -40,6 +40,7 @@ _WHERE = {
     "attention": "attentions",
     "change_attention": "interventions",
     "compare": "api",
+    "contrast": "contrasts",
     "explain": "api",
     "explain_each": "api",
     "importance": "importances",
@@ -60,6 +61,7 @@ __all__ = [*sorted(_WHERE), "__version__"]
 if TYPE_CHECKING:
     from saliently.api import Options, compare, explain, explain_each, load, stream, stream_each, wrap
     from saliently.attentions import AttentionMaps, attention
+    from saliently.contrasts import contrast
     from saliently.errors import (
         InputError,
         MissingExtraError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -13,7 +14,7 @@ from saliently.models.base import Model
 from saliently.types import Segments, Tokens
 from saliently.windows import check_fits, read_whole
 
-Text = str | Mapping[str, str]
+Text = str | Mapping[str, Any]
 """One input: a text, or its fields by name."""
 
 _BATCHES_A_CHUNK = 16
@@ -83,7 +84,7 @@ def chunks(
         yield chunk
 
 
-def _fields(text: Text) -> dict[str, str]:
+def _fields(text: Text) -> dict[str, Any]:
     """An input by field name; a text alone is the field `text`."""
     if isinstance(text, Mapping):
         return dict(text)
