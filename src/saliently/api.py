@@ -180,7 +180,7 @@ def _stream(
     model: Model, texts: Iterable[Text], method: Method, target: Target, options: Options, *, each: bool = False
 ) -> Iterator[tuple[int, _Found | SaliencyError]]:
     """(position, what its questions gave), in order; a text that fails whole gives its error."""
-    job = _Job(model, method, target, Budget(options.budget), options.tick, each)
+    job = _Job(model, method, target, Budget(options.budget, options.checkpoint), options.tick, each)
     for chunk in chunks(model, texts, method.rows, options):
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
         results = dict(zip(good, _explain(job, list(good.values())), strict=True)) if good else {}

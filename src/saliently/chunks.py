@@ -34,6 +34,8 @@ class Options:
             with texts that fit nothing changes.
         units: what gets a score: words, sentences, paragraphs, whole fields (messages, passages), or the user's own
             segments. Scores of tokens stay as they are; occlusion(by="unit") takes whole units away.
+        checkpoint: run each layer again in the backward pass of gradients, instead of keeping what it computed: memory
+            of one layer at a time, for long prompts, and a third more computing. Relevance and attention keep all.
     """
 
     truncate: bool = False
@@ -41,6 +43,7 @@ class Options:
     tick: Callable[[int], None] = field(default=lambda rows: None, repr=False)
     windows: bool = False
     units: Segments = "word"
+    checkpoint: bool = False
 
     def __post_init__(self) -> None:
         segments.check(self.units)

@@ -24,9 +24,13 @@ Blocks = Mapping[int, Tensor]
 
 @dataclass
 class Budget:
-    """Most padded tokens in a batch. It halves for good when memory runs out, so one is shared by all that runs."""
+    """Most padded tokens in a batch. It halves for good when memory runs out, so one is shared by all that runs.
+
+    `checkpoint`: are layers run again for the backward pass, instead of keeping what they computed?
+    """
 
     tokens: int
+    checkpoint: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -23,6 +23,7 @@ from torch.utils.checkpoint import CheckpointError
 from saliently import erase, packing
 from saliently.errors import ModelError, SaliencyWarning
 from saliently.models.base import Model
+from saliently.models.checkpoints import checkpointed
 from saliently.packing import Blocks, Budget, Pack
 from saliently.passes import Pass, Path, Reading, Slope
 from saliently.questions import Lines, Questions
@@ -112,7 +113,7 @@ class Runner:
         def one(pack: Pack) -> list[Reading[Tensor]]:
             lines = shared.lines(pack)
             passing = self._pass(pack, lines, shared.blocks, path)
-            with torch.enable_grad(), self._checkpoints_explained():
+            with torch.enable_grad(), self._checkpoints_explained(), self._layers():
                 return slopes(passing, passing.values(), lines, reduce)
 
         for readings in self._stream(packing.lengths(shared.blocks, False), one):
@@ -145,6 +146,10 @@ class Runner:
             for reading in readings:
                 counts[reading.example] += 1
             yield from readings
+
+    def _layers(self) -> AbstractContextManager[None]:
+        """How layers run where only a gradient is wanted: as they are, or with checkpoints."""
+        return checkpointed(self.model.module, self.model.name) if self.budget.checkpoint else nullcontext()
 
     @contextmanager
     def _checkpoints_explained(self) -> Iterator[None]:
