@@ -104,8 +104,8 @@ def stream(
         RecipeError, ModelError: what is wrong for every text is raised at once.
     """
     asked = load(model) if isinstance(model, (str, Path)) else model
-    chosen = _served(asked, parse(method)).resolved(asked)
-    wanted = _wanted(asked, target, against)
+    chosen = served(asked, parse(method)).resolved(asked)
+    wanted = wanted_of(asked, target, against)
     for at, found in _stream(asked, texts, chosen, wanted, options):
         yield at, found if isinstance(found, SaliencyError) else found[0]
 
@@ -153,7 +153,7 @@ def stream_each(
         raise ModelError(
             f"An explanation of each output was asked for; {asked.name} gives one output for a whole text. Use explain."
         )
-    chosen, wanted = _served(asked, parse(method)).resolved(asked), _wanted(asked, target, against)
+    chosen, wanted = served(asked, parse(method)).resolved(asked), wanted_of(asked, target, against)
     for at, found in _stream(asked, texts, chosen, wanted, options, each=True):
         yield at, found if isinstance(found, SaliencyError) else _matrix(found)
 
@@ -164,7 +164,7 @@ def _matrix(found: _Found) -> Matrix | SaliencyError:
     return error or Matrix(tuple(each for each in found if isinstance(each, Explanation)))
 
 
-def _wanted(model: Model, target: str | int | Target | None, against: str | int | None) -> Target:
+def wanted_of(model: Model, target: str | int | Target | None, against: str | int | None) -> Target:
     """The user's target, if the model can have it."""
     wanted = target if isinstance(target, Target) else Target(target)
     wanted = wanted if against is None else replace(wanted, against=against)
@@ -191,7 +191,7 @@ def _stream(
                 yield at, tokens if isinstance(tokens, SaliencyError) else results[at]
 
 
-def _served(model: Model, method: Method) -> Method:
+def served(model: Model, method: Method) -> Method:
     """The method, if such a model can serve it."""
     if method.vectors and not model.vectors:
         raise ModelError(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from saliently import memory, packing
-from saliently.api import _served, _wanted
+from saliently.api import served, wanted_of
 from saliently.chunks import Options, Text, chunks
 from saliently.errors import SaliencyError
 from saliently.memory import Size, Trace
@@ -94,8 +94,8 @@ def plan(
     """
     asked = load(model) if isinstance(model, (str, Path)) else model
     # A default that takes passes to find out, as of lrp's variant, does not change what a row costs.
-    chosen = Method.resolved(_served(asked, parse(method)), asked)
-    wanted = _wanted(asked, target, against)
+    chosen = Method.resolved(served(asked, parse(method)), asked)
+    wanted = wanted_of(asked, target, against)
     several: Iterable[Text] = [texts] if isinstance(texts, (str, bytes, Mapping)) else texts
     counted = _Counted(asked, chosen, wanted, options)
     reading, generated = _without_generating(asked)
