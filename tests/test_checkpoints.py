@@ -20,6 +20,7 @@ CASES: dict[str, tuple[Callable[[], Model], object]] = {
     "bert": (lambda: tiny.bert(torch.float32), "A witty, lovely film"),
     "gpt2": (gpt2, PROMPT),
     "llama": (llama, PROMPT),
+    "t5": (lambda: tiny.t5(torch.float32), "A witty, lovely film"),
     "bart": (bart, {"source": "The film is bad", "target": "so good"}),
 }
 LESS = saliently.Options(checkpoint=True)
@@ -70,6 +71,15 @@ def test_nothing_stays_behind_after_an_error() -> None:
         saliently.explain(model, PROMPT, "gradient", options=LESS)
     handle.remove()
     assert not any("forward" in part.__dict__ for part in model.module.modules())
+
+
+def test_a_forward_of_the_layer_s_own_comes_back() -> None:
+    model = gpt2()
+    layer = model.module.transformer.h[0]  # type: ignore[union-attr, index]
+    own = layer.forward  # type: ignore[union-attr]
+    layer.__dict__["forward"] = own  # type: ignore[union-attr]
+    saliently.explain(model, PROMPT, "gradient", options=LESS)
+    assert layer.__dict__.pop("forward") is own  # type: ignore[union-attr]
 
 
 def test_a_model_without_layers_says_so() -> None:

@@ -26,6 +26,10 @@ def test_it_is_the_difference_of_both(make: type, recipe: str) -> None:
     first = ours.tokens.response or 0
     assert found.scores[:first] == pytest.approx(ours.scores[:first] - theirs.scores[:first], abs=1e-4)
     assert found.scores[first:] == pytest.approx(ours.scores[first:], abs=1e-4)
+    if recipe == "occlusion":
+        assert found.checks.residual == pytest.approx(
+            (ours.checks.residual or 0) - (theirs.checks.residual or 0), abs=1e-3
+        )
     apart = float(found.checks.notes[0].split(" added ")[1].split(" ")[0])
     assert apart == pytest.approx(float(theirs.scores[first:].sum()), rel=1e-3)  # it is written with four digits
 
@@ -59,5 +63,8 @@ def test_what_can_not_be_asked_is_said() -> None:
         saliently.contrast(gpt2(), GIVEN, OTHER, "gradient")
     with pytest.raises(saliently.InputError, match="found the fields prompt"):
         saliently.contrast(gpt2(), {"prompt": "x"}, OTHER, "occlusion")
+    for text in ("x response y", None, 5):
+        with pytest.raises(saliently.InputError, match="found the fields none"):
+            saliently.contrast(gpt2(), text, OTHER, "occlusion")  # type: ignore[arg-type]
     with pytest.raises(saliently.InputError, match="empty"):
         saliently.contrast(gpt2(), GIVEN, "", "occlusion")

@@ -65,6 +65,14 @@ def test_outputs_add_up_to_the_whole_response(recipe: str) -> None:
     assert span.target == part.target
 
 
+def test_a_sum_of_another_label_says_so() -> None:
+    label = gpt2().labels[50]
+    matrix = saliently.explain_each(gpt2(), GIVEN, "gradient-x-input", label)
+    said = matrix.together(0, 2).target.label
+    assert said.count(" at token ") == 2
+    assert said.count(label) == 2
+
+
 def test_what_does_not_add_up_is_not_added() -> None:
     model = gpt2()
     for recipe, target in (("gradient", Target()), ("attention", Target()), ("occlusion", Target(of="probability"))):

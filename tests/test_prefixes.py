@@ -64,6 +64,36 @@ def test_fewer_tokens_are_run(recipe: str) -> None:
     assert with_ <= 0.65 * without, (with_, without)
 
 
+def test_no_memory_for_a_beginning_leaves_whole_rows() -> None:
+    """The first pass, which keeps it, finds none."""
+    model, asked = gpt2(), list[int]()
+
+    def out(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = model.module.register_forward_pre_hook(out, with_kwargs=True)
+    try:
+        found = saliently.explain(model, TEXTS[0], "occlusion")
+    finally:
+        handle.remove()
+    assert found.scores == pytest.approx(saliently.explain(model, TEXTS[0], "occlusion").scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("budget", [16, 48])
+def test_what_is_kept_for_a_batch_is_bounded(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    after, most = Prefixes.after, [0]
+
+    def seen(self: Prefixes, past: Past, first: torch.Tensor, batch: Any) -> torch.Tensor:
+        most[0] = max(most[0], len(batch.ids) * (int(first.min()) + batch.ids.shape[1]))
+        return after(self, past, first, batch)
+
+    monkeypatch.setattr(Prefixes, "after", seen)
+    found = saliently.explain(gpt2(), TEXTS[0], "occlusion", options=saliently.Options(budget=budget))
+    assert 0 < most[0] <= max(4 * budget, len(found.tokens.ids))
+
+
 def test_a_beginning_that_is_spoiled_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kept keys are what the scores are made of."""
     right, plain = saliently.explain(gpt2(), TEXTS[0], "occlusion"), Prefixes.past

@@ -96,6 +96,14 @@ def test_by_unit_on_words_takes_whole_words() -> None:
     assert words.checks.forward_rows < pieces.checks.forward_rows
 
 
+@pytest.mark.parametrize("text", ["a film. ", " . ", "a film.  \n\n ", "\n\na. b.\t"])
+@pytest.mark.parametrize("units", ["sentence", "paragraph", "field"])
+def test_spaces_at_the_ends(text: str, units: Segments) -> None:
+    found = saliently.explain(tiny.gpt2(), text, "occlusion", options=saliently.Options(units=units))
+    assert "".join(unit.text for unit in found.units()) == text
+    assert sum(unit.score or 0.0 for unit in found.words()) == pytest.approx(float(found.scores.sum()), abs=1e-6)
+
+
 def test_messages_are_fields() -> None:
     given = {"prompt": "The film is long", "response": " so bad"}
     found = saliently.explain(gpt2(), given, "occlusion(by='unit')", options=saliently.Options(units="field"))
@@ -119,6 +127,9 @@ def test_segments_that_do_not_fit_are_refused(units: Segments, said: str) -> Non
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(saliently.RecipeError, match="there are 'word', 'sentence'"):
         saliently.Options(units="line")  # type: ignore[arg-type]
+    for units in (5, None, True, ["a"], {}, {"text": "sentence"}, {"text": 5}, {"text": [(0,)]}, {"text": [(0, 1.5)]}):
+        with pytest.raises(saliently.RecipeError, match="in characters"):
+            saliently.Options(units=units)  # type: ignore[arg-type]
     with pytest.raises(saliently.RecipeError, match="window"):
         saliently.parse("occlusion(by='unit', window=2)")
     with pytest.raises(saliently.RecipeError, match="by"):

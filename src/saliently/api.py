@@ -70,7 +70,7 @@ def explain(
         options: truncation, memory, progress.
 
     Returns:
-        Scores are in units of the target: logits unless the Target says otherwise.
+        Scores are in units of the target: logits unless the Target says otherwise, nats for language models.
 
     Raises:
         InputError, RecipeError, ModelError, NumberError: with one text.

@@ -47,6 +47,8 @@ class Options:
 
     def __post_init__(self) -> None:
         segments.check(self.units)
+        if not isinstance(self.budget, int) or self.budget < 1:
+            raise RecipeError(f"A budget of {self.budget!r} tokens was asked for; give a whole number from 1 up.")
         if self.windows and self.truncate:
             raise RecipeError(
                 "Windows over long texts were asked for, and to truncate them as well. Leave one of the two out."

@@ -45,11 +45,12 @@ def contrast(
         ModelError, NumberError: as `explain`.
     """
     asked, chosen = load(model) if isinstance(model, (str, Path)) else model, parse(method)
-    name = next((each for each in ("response", "target") if each in text), None)
+    fields = list(text) if isinstance(text, Mapping) else []
+    name = next((each for each in ("response", "target") if each in fields), None)
     if name is None or not isinstance(other, str):
         raise InputError(
-            f"A response and another were asked for; found the fields {', '.join(text) or 'none'}, and "
-            f"{type(other).__name__} for the other. Give both as text, the first as response= or target=."
+            f"A response and another were asked for; found the fields {', '.join(map(str, fields)) or 'none'}, and "
+            f"{type(other).__name__} for the other. Give fields with a response (or target), and the other as text."
         )
     if chosen.quantity != "saliency":
         raise RecipeError(f"{chosen!r} was asked for the difference of two responses; give a saliency method.")
@@ -92,6 +93,7 @@ def _joined(ours: Checks, theirs: Checks, total: float, change: float | None, no
         total=total,
         change=change,
         gap=max(gaps) if gaps else None,
+        residual=None if ours.residual is None or theirs.residual is None else ours.residual - theirs.residual,
         tolerance=ours.tolerance,
         nodes=max(ours.nodes or 0, theirs.nodes or 0) or None,
         forward_rows=ours.forward_rows + theirs.forward_rows,

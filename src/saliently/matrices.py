@@ -118,12 +118,14 @@ class Matrix:
 
 
 def _joined(some: tuple[Explanation, ...]) -> str:
-    """What the outputs say together, as one text where that is one."""
-    tokens, first = some[0].tokens, some[0].tokens.response
-    numbers = [each.target.at.removeprefix("token ") for each in some if each.target.at is not None]
-    if first is None or len(numbers) < len(some) or not all(number.isdecimal() for number in numbers):
-        return " + ".join(each.target.label for each in some)
-    return repr(tokens.response_text(int(numbers[0]), int(numbers[-1]) + 1))
+    """What the outputs say together: a part of the response, where they are its own tokens, side by side."""
+    tokens, targets = some[0].tokens, [each.target for each in some]
+    numbers = [int(said) for t in targets if (said := (t.at or "").removeprefix("token ")).isdecimal()]
+    first = tokens.response
+    if first is not None and numbers == list(range(numbers[0], numbers[0] + len(some)) if numbers else []):
+        if all(t.index == tokens.ids[first + n] for t, n in zip(targets, numbers, strict=True)):
+            return repr(tokens.response_text(numbers[0], numbers[-1] + 1))
+    return " + ".join(t.label if t.at is None else f"{t.label} at {t.at}" for t in targets)
 
 
 def _added(checks: list[Checks], change: float | None) -> Checks:

@@ -5,8 +5,10 @@ P rows, L tokens, W places at which the output is read.
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -85,7 +87,7 @@ def traced(model: Model, method: Method, target: Target) -> Trace | None:
     watch = _Living(lengths, places if model.find else -1)
     try:
         runner = Runner(probe, [tokens], Target(of=target.of), Budget(len(tokens.ids)))
-        with probe.resting(), watch:
+        with probe.resting(), _no_collections(), watch:
             if backward(method):
                 list(runner.gradients(runner.everything(), lambda slope: slope.grad, Path()))
             else:
@@ -93,6 +95,19 @@ def traced(model: Model, method: Method, target: Target) -> Trace | None:
     except (SaliencyError, RuntimeError):
         return None
     return Trace(Size(1, len(tokens.ids), places), watch.events)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Inside the block nothing is freed at a moment of the collector's choosing."""
+    was = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def backward(method: Method) -> bool:

@@ -67,11 +67,11 @@ def lengths(blocks: Blocks, delete: bool) -> dict[int, NDArray[np.int64]]:
     }
 
 
-def cut(rows: Mapping[int, NDArray[np.int64]], budget: int, model: Model) -> Iterator[Pack]:
+def cut(rows: Mapping[int, NDArray[np.int64]], budget: int, model: Model, most: int | None = None) -> Iterator[Pack]:
     """Packs of at most `budget` padded tokens, longest rows first, so that memory runs out early if it will.
 
-    `rows` is example -> (R,) lengths. A single row over the budget runs alone; a row of no token is left out. A model
-    whose rows can't be padded gets packs of one length.
+    `rows` is example -> (R,) lengths; `most`, how many go together at most. A single row over the budget runs alone; a
+    row of no token is left out. A model whose rows can't be padded gets packs of one length.
     """
     if not rows:
         return
@@ -83,7 +83,7 @@ def cut(rows: Mapping[int, NDArray[np.int64]], budget: int, model: Model) -> Ite
     at = 0
     while at < len(length):
         longest = int(length[at])
-        count = max(1, min(budget // longest, model.max_rows or len(length)))
+        count = max(1, min(budget // longest, model.max_rows or len(length), most or len(length)))
         if not model.sides:
             count = min(count, int((length[at:] == longest).sum()))
         part = slice(at, at + count)

@@ -33,7 +33,8 @@ class Plan:
         model, method: their names.
         texts: how many can be read. tokens: theirs together, special ones included. longest: of the longest.
         rows: inputs that would run through the model, about; exact for gradient, gradient-x-input, lrp, occlusion and
-            integrated-gradients with fixed steps and one blank, unless memory runs out on the way.
+            integrated-gradients with fixed steps and one blank, unless memory runs out on the way; language models need
+            fewer for occlusion, since rows that change nothing that is read are not run.
         batches: passes that they make, under the token budget, as exact as rows.
         backward: does each pass go forward and backward, or forward only?
         generated: texts whose response the model would first generate, in up to 32 passes each, which are not counted;

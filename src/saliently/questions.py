@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saliently import targets
+from saliently.errors import RecipeError
 from saliently.models.base import Model
 from saliently.models.heads import Spot, Term
 from saliently.types import Pinned, Target, Tokens
@@ -60,6 +61,12 @@ class Questions:
             RecipeError: a text has not the place that `target.at` names.
         """
         wanted = replace(target, of=target.of or model.scale)
+        if target.at is not None and (model.find is None or each):
+            raise RecipeError(
+                f"The place {target.at!r} was asked for; "
+                + ("each output is explained" if each else f"{model.name} gives one output for a whole text")
+                + ". Leave `at` out."
+            )
         if model.find is None:
             return list(inputs), Questions(model, wanted, [_ALL] * len(inputs))
         found = [(tokens, spot) for tokens in inputs for spot in model.find(model, tokens, wanted, each)]

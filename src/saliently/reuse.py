@@ -5,7 +5,7 @@ R rows, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -57,8 +57,3 @@ def places_after(pack: Pack, blocks: Blocks, start: int, delete: bool) -> Tensor
         found.append(start + (keep.ne(0).nonzero()[:, 0] if delete else torch.arange(len(keep))))
     places = torch.nn.utils.rnn.pad_sequence(found, batch_first=True, padding_value=-1)
     return places if places.shape[1] else places.new_full((len(found), 1), -1)  # nothing left is padding alone
-
-
-def without(blocks: Blocks, found: Mapping[int, Leaving]) -> dict[int, Tensor]:
-    """(R,) bool by example: rows that are run whole."""
-    return {e: ~found[e].taken if e in found else torch.ones(len(keep), dtype=torch.bool) for e, keep in blocks.items()}

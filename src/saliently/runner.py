@@ -32,7 +32,11 @@ from saliently.slopes import slopes
 from saliently.types import Target, Tokens
 from saliently.values import Answer, Values
 
+P = TypeVar("P")
 T = TypeVar("T")
+
+_KEPT = 4
+"""Budgets of tokens whose keys and values may be held for rows that go on from a beginning."""
 
 
 class Runner:
@@ -89,14 +93,20 @@ class Runner:
         """Answers, and whether their rows were run: some are those of the unchanged text."""
         asked = Values(self.model, self.questions, self._shelf, shared, blank, self.blank)
         pasts = {}
-        for e in asked.leaving:
-            pasts[e], answer = asked.plain(e)
+        for e in list(asked.leaving):
+            found = _fitting(asked.plain, e)
+            if found is None:
+                del asked.leaving[e]  # no room to keep a beginning: its rows are run whole
+                continue
+            pasts[e], answer = found
             self._tick(1)
             yield answer, False
         for answer in self._stream(asked.from_start(), asked.whole):
             yield answer, True
         for e, past in pasts.items():
-            for answer in self._stream({e: asked.leaving[e].rest.numpy()}, partial(asked.after, past)):
+            # Each row holds keys and values of the beginning as well, which a budget of tokens to run doesn't count.
+            most = max(1, _KEPT * self.budget.tokens // len(self.inputs[e].ids))
+            for answer in self._stream({e: asked.leaving[e].rest.numpy()}, partial(asked.after, past), most):
                 yield answer, True
 
     def gradients(
@@ -189,9 +199,12 @@ class Runner:
             return  # the first row of each block is the unchanged input, and no other row of that block runs before it
         self.values({i: erase.everything(self.inputs[i]) for i in open_})
 
-    def _stream(self, rows: Mapping[int, NDArray[np.int64]], one: Callable[[Pack], T]) -> Iterator[T]:
-        """What `one` gives for every pack of rows of these lengths; a pack that doesn't fit into memory is halved."""
-        for whole in packing.cut(rows, self.budget.tokens, self.model):
+    def _stream(
+        self, rows: Mapping[int, NDArray[np.int64]], one: Callable[[Pack], T], most: int | None = None
+    ) -> Iterator[T]:
+        """What `one` gives for every pack of rows of these lengths, at most so many together; a pack that doesn't fit
+        into memory is halved."""
+        for whole in packing.cut(rows, self.budget.tokens, self.model, most):
             waiting = deque([whole])
             while waiting:
                 pack = waiting.popleft()
@@ -226,10 +239,10 @@ class Runner:
         )
 
 
-def _fitting(one: Callable[[Pack], T], pack: Pack) -> T | None:
+def _fitting(one: Callable[[P], T], given: P) -> T | None:
     """Run, or None if memory ran out; by the time it returns, what the run had allocated is free again."""
     try:
-        return one(pack)
+        return one(given)
     except (MemoryError, torch.OutOfMemoryError):
         return None
     except RuntimeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
@@ -18,12 +18,24 @@ _PARAGRAPH = regex.compile(r"\n\s*\n\s*")
 
 
 def check(segments: Segments) -> None:
-    """Raise RecipeError for a name that is none."""
-    if isinstance(segments, str) and segments not in get_args(SegmentName):
+    """Raise RecipeError for what names no units and gives none."""
+    if isinstance(segments, str):
+        fits = segments in get_args(SegmentName)
+    else:
+        fits = isinstance(segments, Mapping) and all(map(_are_segments, segments.values())) and bool(segments)
+    if not fits:
         raise RecipeError(
-            f"Segments {segments!r} were asked for; there are {', '.join(map(repr, get_args(SegmentName)))}, or give "
-            "your own: field -> [(start, end), ...] in characters."
+            f"Units {segments!r:.60} were asked for; there are {', '.join(map(repr, get_args(SegmentName)))}, or give "
+            'your own by field, in characters: {"text": [(0, 12), (12, 30)]}.'
         )
+
+
+def _are_segments(given: object) -> bool:
+    """Pairs of whole numbers?"""
+    return isinstance(given, (list, tuple)) and all(
+        isinstance(each, (list, tuple)) and len(each) == 2 and all(type(place) is int for place in each)
+        for each in given
+    )
 
 
 def segmented(tokens: Tokens, segments: Segments) -> Tokens:
@@ -70,4 +82,5 @@ def _checked(name: str, text: str, given: Sequence[tuple[int, int]]) -> list[int
 def _part_of(tokens: Tokens, span: Span, parts: Sequence[Span]) -> int:
     text = tokens.text(span)
     at = span.start + (len(text) - len(text.lstrip()) if text.strip() else 0)
+    at = min(at, len(tokens.fields[span.field]) - 1)  # spaces at the end may be a token of no character
     return next(i for i, part in enumerate(parts) if part.field == span.field and part.start <= at < part.end)

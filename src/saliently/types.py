@@ -110,9 +110,10 @@ class Target:
         label: a label's name or index; None for the class that the model predicts.
         against: another label, "rest" for all others together, or "mean" for the mean of all others (what LRP calls a
             contrastive start): the difference is explained.
-        of: the scale: "logit" (default), "probability", or "log-probability" (nats); for regression the default is
-            "output", the number itself.
-        at: for heads that give an output at every place, which one: a word or its number, the number of a mask.
+        of: the scale: "logit", "probability", or "log-probability" (nats); by default the logit, for language models
+            the log-probability, and for regression "output", the number itself.
+        at: for heads that give an output at every place, which one: a word or its number, the number of a mask, a token
+            of a response or a slice of them, a part of its text, an answer as it stands in the context.
     """
 
     label: str | int | None = None

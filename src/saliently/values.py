@@ -5,7 +5,7 @@ P rows of a batch, R rows of a text, L tokens of the longest, D embedding dimens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -47,7 +47,7 @@ class Values:
         return self.blank == "delete" and self.model.vectors
 
     @cached_property
-    def leaving(self) -> Mapping[int, Leaving]:
+    def leaving(self) -> dict[int, Leaving]:
         """Texts of which many rows begin as the plain text does, in models that can go on from a beginning."""
         if self.model.prefixes is None or is_open():
             return {}  # what looks inside or changes attention counts on whole rows

@@ -38,7 +38,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A text classifier that saliently can ask. Made by `load` and `wrap`.
+    """A model that saliently can ask. Made by `load`, `wrap` and their like.
 
     Attributes:
         name: for people and records.

@@ -22,7 +22,7 @@ def checkpointed(module: nn.Module, name: str) -> Iterator[None]:
     Raises:
         ModelError: the module has no list of layers of one kind.
     """
-    layers = list(_layers(module))
+    layers = list(dict.fromkeys(_layers(module)))
     if not layers:
         raise ModelError(
             f"Checkpoints were asked for; {name} has no list of layers of one kind, between which they could be. Leave "
@@ -30,9 +30,17 @@ def checkpointed(module: nn.Module, name: str) -> Iterator[None]:
         )
     with ExitStack() as stack:
         for layer in layers:
+            stack.callback(_put_back, layer, layer.__dict__.get("forward"))
             layer.forward = _again(layer.forward)
-            stack.callback(layer.__dict__.pop, "forward")
         yield
+
+
+def _put_back(layer: nn.Module, own: Callable[..., Any] | None) -> None:
+    """A forward of the object's own, as accelerate gives one, or none."""
+    if own is None:
+        del layer.forward
+    else:
+        layer.forward = own
 
 
 def _again(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -49,6 +49,8 @@ class Forward(ABC):
         given: dict[str, Any] = {"input_ids": batch.ids, "return_dict": True}
         if "attention_mask" in self.takes:
             given["attention_mask"] = batch.mask
+        if "use_cache" in self.takes:
+            given["use_cache"] = False
         if batch.kinds is not None:
             given["token_type_ids"] = batch.kinds
         if "position_ids" in self.takes and batch.side == "left":
@@ -71,8 +73,6 @@ class Next(Forward):
 
     def outputs(self, batch: Batch) -> Tensor:
         given = self.given(batch)
-        if "use_cache" in self.takes:
-            given["use_cache"] = False
         if "logits_to_keep" not in self.takes:
             every: Tensor = self.module(**given).logits
             return batch.read(every, before=True)

@@ -32,7 +32,7 @@ def load(
 
     Raises:
         MissingExtraError: device="auto" without accelerate.
-        ModelError: it can't be found, reached or read, has unsafe weights, or a head that does not classify sequences.
+        ModelError: it can't be found, reached or read, has unsafe weights, or a head that is none of those served.
     """
     shipped = SHIPPED / str(name)
     folder = shipped if str(name) in shipped_names() and not Path(name).is_dir() else Path(name)

@@ -92,11 +92,14 @@ class Prefixes:
 def prefixes_of(model: Model, takes: frozenset[str]) -> Prefixes | None:
     """How a model goes on from a beginning; None where it can't, or gives something else when tried out.
 
-    Sliding windows keep no whole beginning, so they are left out.
+    Sliding windows keep no whole beginning, and some positions are spaced by how long the text is: both are left out.
     """
     config: Any = model.module.config
     text = config.get_text_config()
-    if not {"past_key_values", "logits_to_keep"} <= takes or getattr(text, "sliding_window", None) is not None:
+    positions = str(getattr(text, "rope_parameters", None))
+    spaced = "longrope" in positions or "dynamic" in positions
+    sliding = getattr(text, "sliding_window", None) is not None
+    if not {"past_key_values", "logits_to_keep"} <= takes or sliding or spaced:
         return None
     found = Prefixes(model.module, takes)
     try:

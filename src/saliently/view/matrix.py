@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from saliently.matrices import Matrix
+from saliently.types import Pinned, join_notes
 from saliently.view.nodes import Document, Facts, Heat, Mark, Sentence, Text, sentence
 from saliently.view.parts import MEANING, UNSIGNED, Ink, provenance
 from saliently.view.spell import number
@@ -22,17 +23,22 @@ def matrix_parts(matrix: Matrix) -> Document:
             *alerts,
             Facts(
                 (
-                    ("outputs", f"the {first.target.of} of each"),
+                    ("outputs", f"the {first.target.of} of each{_against(first.target)}"),
                     ("method", first.method),
                     ("scores", MEANING[first.quantity]),
                 )
             ),
             _legend(matrix),
-            *(sentence(said) for said in first.tokens.notes),
             _heat(matrix),
+            *(sentence(said) for said in join_notes(*(each.checks.notes for each in matrix))),
             sentence(provenance(first), "small"),
         )
     )
+
+
+def _against(target: Pinned) -> str:
+    others = {None: "", "rest": " against all others", "mean": " less the mean of all others"}
+    return others.get(target.against, f" less that of {target.against}")
 
 
 def largest(matrix: Matrix) -> float:
