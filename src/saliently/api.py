@@ -104,9 +104,7 @@ def stream(
         RecipeError, ModelError: what is wrong for every text is raised at once.
     """
     asked = load(model) if isinstance(model, (str, Path)) else model
-    chosen = served(asked, parse(method)).resolved(asked)
-    wanted = wanted_of(asked, target, against)
-    for at, found in _stream(asked, texts, chosen, wanted, options):
+    for at, found in _stream(_job(asked, method, wanted_of(asked, target, against), options), texts, options):
         yield at, found if isinstance(found, SaliencyError) else found[0]
 
 
@@ -153,8 +151,8 @@ def stream_each(
         raise ModelError(
             f"An explanation of each output was asked for; {asked.name} gives one output for a whole text. Use explain."
         )
-    chosen, wanted = served(asked, parse(method)).resolved(asked), wanted_of(asked, target, against)
-    for at, found in _stream(asked, texts, chosen, wanted, options, each=True):
+    job = _job(asked, method, wanted_of(asked, target, against), options)
+    for at, found in _stream(replace(job, each=True), texts, options):
         yield at, found if isinstance(found, SaliencyError) else _matrix(found)
 
 
@@ -176,12 +174,9 @@ _Found = list["Explanation | SaliencyError"]
 """Of one text: what each of its questions gave."""
 
 
-def _stream(
-    model: Model, texts: Iterable[Text], method: Method, target: Target, options: Options, *, each: bool = False
-) -> Iterator[tuple[int, _Found | SaliencyError]]:
+def _stream(job: _Job, texts: Iterable[Text], options: Options) -> Iterator[tuple[int, _Found | SaliencyError]]:
     """(position, what its questions gave), in order; a text that fails whole gives its error."""
-    job = _Job(model, method, target, Budget(options.budget, options.checkpoint), options.tick, each)
-    for chunk in chunks(model, texts, method.rows, options):
+    for chunk in chunks(job.model, texts, job.method.rows, options):
         good = {at: tokens for at, tokens in chunk.items() if isinstance(tokens, Tokens)}
         results = dict(zip(good, _explain(job, list(good.values())), strict=True)) if good else {}
         for at, tokens in chunk.items():
@@ -232,7 +227,13 @@ class _Job:
     target: Target
     budget: Budget
     tick: Callable[[int], None]
-    each: bool
+    each: bool = False
+
+
+def _job(model: Model, method: str | Method, target: Target, options: Options) -> _Job:
+    """What is asked, with every default that depends on the model written out."""
+    chosen = served(model, parse(method)).resolved(model)
+    return _Job(model, chosen, target, Budget(options.budget, options.checkpoint), options.tick)
 
 
 def _explain(job: _Job, inputs: list[Tokens]) -> list[_Found | SaliencyError]:

@@ -123,7 +123,11 @@ def _table(part: Table) -> Html:
 
 
 def _heat(part: Heat) -> Html:
-    names = (element("th", {"class": "upright", "scope": "col"}, _own(flat(name))) for name in part.heads)
+    gaps = [" begins" if i in part.starts else "" for i in range(len(part.heads))]
+    names = (
+        element("th", {"class": f"upright{gap}", "scope": "col"}, _own(flat(name)))
+        for name, gap in zip(part.heads, gaps, strict=True)
+    )
     top = element(
         "tr", {}, element("th", {}), element("th", {"class": "number", "scope": "col"}, text("value")), *names
     )
@@ -133,7 +137,10 @@ def _heat(part: Heat) -> Html:
             {},
             element("th", {"scope": "row"}, _own(flat(name))),
             element("td", {"class": "number"}, text(value)),
-            *(element("td", {}, _square(mark)) for mark in marks),
+            *(
+                element("td", {"class": gap.strip()} if gap else {}, _square(mark))
+                for mark, gap in zip(marks, gaps, strict=True)
+            ),
         )
         for name, value, marks in part.rows
     )

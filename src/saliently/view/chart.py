@@ -33,6 +33,20 @@ def chart(explanation: Explanation, kind: Literal["png", "svg"]) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    bars = _bars(explanation)
+    layout = _Layout.of(explanation, len(bars))
+    figure = blank_figure(_WIDTH, layout.height, kind)
+    layout.write(figure, installed())
+    _draw(figure.add_axes(layout.box), bars, installed())
+    return written(figure, kind)
+
+
+def blank_figure(width: float, height: float, kind: str) -> Figure:
+    """A white figure of so many inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -41,12 +55,13 @@ def chart(explanation: Explanation, kind: Literal["png", "svg"]) -> bytes:
             f"A .{kind} picture was asked for, but matplotlib is not installed. "
             "Install it with: pip install 'saliently[plot]'"
         ) from None
-    bars = _bars(explanation)
-    layout = _Layout.of(explanation, len(bars))
-    figure = Figure(figsize=(_WIDTH, layout.height), facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    layout.write(figure, installed())
-    _draw(figure.add_axes(layout.box), bars, installed())
+    return figure
+
+
+def written(figure: Figure, kind: str) -> bytes:
+    """The figure as a file of that kind."""
     buffer = BytesIO()
     figure.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
-from saliently.errors import MissingExtraError
 from saliently.matrices import Matrix
-from saliently.view.chart import dress
+from saliently.view.chart import blank_figure, dress, written
 from saliently.view.fonts import installed
-from saliently.view.matrix import largest
+from saliently.view.matrix import field_starts, largest
 from saliently.view.palette import LIGHT_INK, STRONG, hexadecimal
 from saliently.view.parts import MEANING, UNSIGNED, Ink
 from saliently.view.spell import flat, number
@@ -26,27 +24,20 @@ def heat_chart(matrix: Matrix, kind: Literal["png", "svg"]) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            f"A .{kind} picture was asked for, but matplotlib is not installed. "
-            "Install it with: pip install 'saliently[plot]'"
-        ) from None
     rows = [_cut(each.target.label) for each in matrix]
     heads = [_cut(unit.text) for unit in matrix[0].words()]
     left = 0.3 + _LETTER * max(map(cell_len, rows))
     above = 2 * _LINE + 0.2 + _LETTER * max(map(cell_len, heads))
     wide, high = max(6.5, left + _SQUARE * len(heads) + 0.3), above + _SQUARE * len(rows) + _LINE
-    figure, fonts = Figure(figsize=(wide, high), facecolor="white"), installed()
-    FigureCanvasAgg(figure)
+    figure, fonts = blank_figure(wide, high, kind), installed()
     axes = figure.add_axes(
         (left / wide, _LINE / high, _SQUARE * len(heads) / wide, _SQUARE * len(rows) / high), facecolor="white"
     )
     axes.imshow(_colours(matrix), aspect="auto", interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
+    for start in field_starts(matrix):
+        axes.axvline(start - 0.5, color=hexadecimal(LIGHT_INK), linewidth=1)
     ink = {"fontsize": 8, "color": hexadecimal(LIGHT_INK)}
     for i, name in enumerate(rows):
         dress(axes.text(-0.7, i, fonts.drawable(name), ha="right", va="center"), fonts, ink)
@@ -59,9 +50,7 @@ def heat_chart(matrix: Matrix, kind: Literal["png", "svg"]) -> bytes:
     )
     for line, text in enumerate(said):
         dress(figure.text(0.02, 1 - (0.1 + line * 0.75 * _LINE) / high, fonts.drawable(text), va="top"), fonts, ink)
-    buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=150)
-    return buffer.getvalue()
+    return written(figure, kind)
 
 
 def _colours(matrix: Matrix) -> list[list[tuple[float, float, float]]]:

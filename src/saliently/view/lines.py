@@ -226,20 +226,21 @@ class Sheet:
         names = [self._spelled(flat(name)) for name, _, _ in part.rows]
         left = min(max(map(cell_len, names)), max(4, self.width // 3))
         right = max(len(self._spelled(value)) for _, value, _ in part.rows)
-        fit = max(1, (self.width - left - right - 2) // _CELL)
+        fit = max(1, (self.width - left - right - 2 - len(part.starts)) // _CELL)
         for first in range(0, len(part.heads), fit):
             if first:
                 yield Styled()
             block = slice(first, first + fit)
             before = " " * (left + right + 2)
-            for row in _upright([self._spelled(flat(head)) for head in part.heads[block]]):
+            gaps = [" " * (i in part.starts and i > first) for i in range(len(part.heads))[block]]
+            for row in _upright([self._spelled(flat(head)) for head in part.heads[block]], gaps):
                 line = Styled(before + row, style="dim")
                 line.rstrip()
                 yield line
             for name, (_, value, marks) in zip(names, part.rows, strict=True):
                 line = Styled(f"{self._cell(name, left)} {self._spelled(value).rjust(right)} ")
-                for mark in marks[block]:
-                    line.append(self.glyphs.sign(mark).ljust(_CELL), self._style(mark))
+                for gap, mark in zip(gaps, marks[block], strict=True):
+                    line.append(gap).append(self.glyphs.sign(mark).ljust(_CELL), self._style(mark))
                 line.rstrip()
                 yield line
 
@@ -285,10 +286,10 @@ class Sheet:
             yield Styled.assemble((before, style), line)
 
 
-def _upright(words: list[str]) -> Iterator[str]:
-    """Words from top to bottom, side by side, ending on one line; of wide letters one takes two columns."""
+def _upright(words: list[str], gaps: list[str]) -> Iterator[str]:
+    """Words from top to bottom, side by side with gaps before them, ending on one line."""
     cut = [word[:_TALLEST] for word in words]
     tallest = max(map(len, cut), default=0)
     for at in range(tallest):
         letters = [word[at - tallest + len(word)] if at >= tallest - len(word) else "" for word in cut]
-        yield "".join(set_cell_size(letter, _CELL) for letter in letters)
+        yield "".join(gap + set_cell_size(letter, _CELL) for gap, letter in zip(gaps, letters, strict=True))

@@ -55,6 +55,12 @@ def _legend(matrix: Matrix) -> Sentence:
     return Sentence((*samples, Text(f" the output of the row. {scaled}")), "legend")
 
 
+def field_starts(matrix: Matrix) -> tuple[int, ...]:
+    """Columns with which a field of the input begins, but for the first."""
+    fields = [unit.field for unit in matrix[0].words()]
+    return tuple(i for i in range(1, len(fields)) if fields[i] != fields[i - 1])
+
+
 def _heat(matrix: Matrix) -> Heat:
     heads = tuple(unit.text for unit in matrix[0].words())
     signed, most = matrix[0].quantity not in UNSIGNED, largest(matrix)
@@ -67,4 +73,6 @@ def _heat(matrix: Matrix) -> Heat:
             for unit in each.words()
         ]
         rows.append((name, number(each.values[0], signed=False), tuple(marks)))
-    return Heat("Outputs down, words of the text across", heads, tuple(rows))
+    fields = list(dict.fromkeys(unit.field for unit in matrix[0].words()))
+    across = f"words of {', then '.join(fields)}" if len(fields) > 1 else "words of the text"
+    return Heat(f"Outputs down, {across} across", heads, tuple(rows), field_starts(matrix))

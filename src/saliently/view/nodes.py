@@ -113,11 +113,12 @@ class Table:
 @dataclass(frozen=True)
 class Heat:
     """A field of colours. Columns are named by `heads`; a row is a name, its value, and a mark a column, whose text is
-    its number."""
+    its number. Before the columns `starts` there is a gap."""
 
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Mark, ...]], ...]
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,8 @@ _ROWS = """
 .saliently table.heat tbody th,.saliently table.heat .number{padding-inline:0 .7rem}
 .saliently table.heat .upright{writing-mode:vertical-rl;transform:rotate(180deg);padding:.3rem 0;text-align:start;
  max-height:9rem;overflow:hidden;text-overflow:ellipsis}
+.saliently table.heat td.begins{padding-inline-start:.8rem}
+.saliently table.heat th.begins{padding-right:.8rem}
 .saliently table.heat mark{display:block;width:1.3em;height:1.3em;line-height:1.3;text-align:center;
  border-radius:2px;padding:0;box-shadow:inset 0 0 0 1px var(--line)}
 .saliently-scroll thead th:first-child,.saliently-scroll tbody th{position:sticky;inset-inline-start:0;
