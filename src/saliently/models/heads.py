@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from saliently.errors import RecipeError, did_you_mean
 from saliently.types import Target, Tokens
+from saliently.units import group
 
 if TYPE_CHECKING:
     from saliently.models.base import Model
@@ -52,8 +53,9 @@ def at_word(model: Model, tokens: Tokens, target: Target, each: bool) -> tuple[S
     Raises:
         RecipeError: no word was named; there is no such word; there are several of that spelling.
     """
-    first = {unit: token for token, unit in reversed(list(enumerate(tokens.units))) if unit is not None}
-    words = [(tokens.text(tokens.parts[unit]), first[unit]) for unit in sorted(first)]
+    plain = group(tokens.fields, tokens.ids, tokens.pieces, tokens.spans)  # words, whatever units are scored
+    first = {unit: token for token, unit in reversed(list(enumerate(plain.units))) if unit is not None}
+    words = [(plain.text(plain.parts[unit]), first[unit]) for unit in sorted(first)]
     spelled, at = [word for word, _ in words], target.at
     if each:
         return tuple(Spot((Term(token),), repr(word)) for word, token in words)

@@ -173,10 +173,10 @@ class LanguageReader:
         specials = {self.tokenizer.token_to_id(special) for special in self.text.specials}
         decode = self.tokenizer.decode
         whole = decode([*before, *ids])
-        start, spans = _common(decode(before), whole), list[Span | None]()
+        start, spans = common(decode(before), whole), list[Span | None]()
         ends = [start]
         for k in range(1, len(ids) + 1):  # half a character is not in the text yet
-            ends.append(max(ends[-1], _common(decode([*before, *ids[:k]]), whole)))
+            ends.append(max(ends[-1], common(decode([*before, *ids[:k]]), whole)))
         for k, each in enumerate(ids):
             end = next((after for after in ends[k + 1 :] if after > ends[k]), len(whole))
             no_text = each in specials or self.tokenizer.id_to_token(each) is None or ends[k] == len(whole)
@@ -205,6 +205,6 @@ def _offsets(found: Encoding) -> list[tuple[int, int]]:
     return places
 
 
-def _common(a: str, b: str) -> int:
+def common(a: str, b: str) -> int:
     """How many letters both begin with."""
     return next((i for i, (one, two) in enumerate(zip(a, b, strict=False)) if one != two), min(len(a), len(b)))

@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any
 
 from saliently.errors import InputError, SaliencyWarning
-from saliently.models.language import GENERATED, Continue
+from saliently.models.language import GENERATED, Continue, common
 from saliently.models.reading import TokenizerReader, check_some_token, checked, too_long
 from saliently.types import Span, Tokens, join_notes
 from saliently.units import group
@@ -130,7 +130,7 @@ class TranslationReader:
         ends = [0]
         for k in range(1, len(words) + 1):  # half a character is not in the text yet
             some = decode([ids[i] for i in words[:k]])
-            ends.append(max(ends[-1], _reach(some, text)))
+            ends.append(max(ends[-1], common(some, text)))
         spans: list[Span | None] = [None] * len(ids)
         for k, i in enumerate(words):
             end = next((after for after in ends[k + 1 :] if after > ends[k]), len(text))
@@ -139,10 +139,3 @@ class TranslationReader:
 
     def _specials(self) -> set[int | None]:
         return {self.text.tokenizer.token_to_id(special) for special in self.text.specials}
-
-
-def _reach(some: str, text: str) -> int:
-    """How far two texts are the same."""
-    return next(
-        (i for i, (one, two) in enumerate(zip(some, text, strict=False)) if one != two), min(len(some), len(text))
-    )
