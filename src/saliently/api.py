@@ -275,7 +275,8 @@ def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanati
         _check_numbers(runner, i, method, answer)
     except SaliencyError as error:
         return error
-    total = float(answer.values.sum()) if method.quantity == "saliency" else None
+    sums = method.quantity == "saliency" or (method.quantity == "interaction" and answer.nothing is not None)
+    total = float(answer.values.sum()) if sums else None
     change = None if answer.nothing is None else runner.questions.plain[i] - answer.nothing
     checks = replace(
         checks,

@@ -19,7 +19,12 @@ class Checks:
         change: f(input) - f(nothing).
         gap: |total - change| / |change|, for methods that promise completeness; for several blanks that of the worst.
         residual: total - change, for methods that don't (occlusion): what words do together, missed or counted twice.
-        tolerance: the gap at which the method says it is good enough.
+        tolerance: the gap, or the error, at which the method says it is good enough.
+        error: for methods that sample: the largest standard error of what was sampled (of a word, or of a pair), as a
+            share of |change|. errors: (T,) standard error of each token's score; of a word's it is the sum at most.
+            None and empty where nothing was sampled.
+        fit: for surrogates: their R^2, weighted as they were fitted.
+        stability: for surrogates: mean Jaccard index of the strongest words between samples drawn again.
         nodes: gradient evaluations along the path, for this input; for several blanks the most for one.
         spread: for several blanks: mean over tokens of the standard deviation between them, over the mean |score|.
         kept: for methods that share the explained number out: who got how much of it, words and special tokens first,
@@ -34,6 +39,10 @@ class Checks:
     gap: float | None = None
     residual: float | None = None
     tolerance: float | None = None
+    error: float | None = None
+    errors: tuple[float, ...] = ()
+    fit: float | None = None
+    stability: float | None = None
     nodes: int | None = None
     spread: float | None = None
     kept: tuple[tuple[str, float], ...] = ()
@@ -45,7 +54,7 @@ class Checks:
     @property
     def failed(self) -> tuple[str, ...]:
         """One sentence for each check that failed; empty when all is well."""
-        return (*self._incomplete(), *self._lost())
+        return (*self._incomplete(), *self._rough(), *self._lost())
 
     def _incomplete(self) -> tuple[str, ...]:
         if self.gap is None or self.tolerance is None or self.gap <= self.tolerance:
@@ -53,6 +62,14 @@ class Checks:
         return (
             f"The scores sum to {self.total:.4g}, the change to be explained is {self.change:.4g}: a gap of "
             f"{self.gap:.1%}, over the tolerance of {self.tolerance:.1%}. Allow more steps, or read them as rough.",
+        )
+
+    def _rough(self) -> tuple[str, ...]:
+        if self.error is None or self.tolerance is None or self.error <= self.tolerance:
+            return ()
+        return (
+            f"The largest standard error is {self.error:.1%} of the change to be explained, over the tolerance of "
+            f"{self.tolerance:.1%}. Allow more rows, or read the scores as rough.",
         )
 
     def _lost(self) -> tuple[str, ...]:
@@ -75,6 +92,16 @@ class Checks:
                 f"The scores sum to {self.total:.4g} of {self.change:.4g}: a gap of {self.gap:.2%}"
                 + (" for the worst blank" if self.spread is not None else "")
                 + (f" after {self.nodes} gradients." if self.nodes else ".")
+            )
+        if self.error is not None and not self._rough():
+            said.append(f"Sampled: the largest standard error is {self.error:.2%} of the change to be explained.")
+        if self.fit is not None:
+            said.append(
+                f"The surrogate explains {self.fit:.1%} of what it was fitted to (weighted R\N{SUPERSCRIPT TWO})."
+            )
+        if self.stability is not None:
+            said.append(
+                f"Samples drawn again agree on the strongest words to {self.stability:.0%} (mean Jaccard index)."
             )
         if self.residual is not None:
             said.append(

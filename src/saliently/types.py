@@ -25,7 +25,7 @@ Link = Literal["softmax", "sigmoid", "none"]
 """How a model's numbers become probabilities: one label of all, each label by itself, or not at all (regression)."""
 At = int | str | slice | None
 """A place in a text: a word, a number, or a slice of numbers."""
-Grouping = Literal["sum", "l2", "mean"]
+Grouping = Literal["sum", "l2", "mean", "max"]
 SegmentName = Literal["word", "sentence", "paragraph", "field"]
 Segments = SegmentName | Mapping[str, Sequence[tuple[int, int]]]
 """What gets a score: units by name, or the user's own as characters [start, end) by field."""
@@ -35,6 +35,7 @@ GROUPINGS: Mapping[str, Any] = {
     "sum": lambda scores: float(scores.sum()),
     "l2": lambda scores: float(np.sqrt(np.square(scores).sum())),
     "mean": lambda scores: float(scores.mean()),
+    "max": lambda scores: float(scores.max()),
 }
 
 
@@ -54,6 +55,14 @@ class Unit(NamedTuple):
     start: int
     end: int
     score: float | None
+
+
+class Pair(NamedTuple):
+    """Two words and what they add together, over what each adds by itself: both entries of the matrix."""
+
+    first: Unit
+    second: Unit
+    score: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,15 @@ class Tokens:
     def words(self) -> tuple[bool, ...]:
         """(T,) True where a token stands for the user's text, so that it can be taken away; special tokens stay."""
         return tuple(span is not None for span in self.spans)
+
+    @property
+    def pieces_of(self) -> dict[int, list[int]]:
+        """Index into `parts` -> numbers of the tokens that are pieces of that unit; units without any are left out."""
+        found: dict[int, list[int]] = {}
+        for token, unit in enumerate(self.units):
+            if unit is not None:
+                found.setdefault(unit, []).append(token)
+        return found
 
     def text(self, span: Span) -> str:
         """The characters of a span."""
@@ -169,7 +187,9 @@ class Explanation:
         method: the recipe, e.g. `"integrated-gradients(blank='zero')"`; `saliently.parse` makes it a method again.
         quantity: what kind of number the scores are; never compare different ones.
         outputs: the explained numbers, pinned; one for a class.
-        scores: (T,) float64, raw and signed, in units of the target (for saliency).
+        scores: (T,) float64, raw and signed, in units of the target (for saliency). Of interactions (T, T), symmetric:
+            the diagonal is what a token adds by itself, and what a pair adds together is shared by its two entries, so
+            that sums over words keep the total.
         values: f at the input, one an output. nothing: f with every word blanked, or None if the method needs none.
         grouping: how pieces become words.
         blank: what stood where a word was taken away, or None if nothing was.
@@ -205,19 +225,21 @@ class Explanation:
             + (f", against the same text with words taken away (blank: {self.blank})?" if self.blank else "?"),
             "attention": f"How much weight does the model's attention put on each word while computing {what}?",
             "selection": f"Which words were kept as enough for {what}?",
-            "interaction": f"How much do pairs of words add together to {what}?",
+            "interaction": f"How much do pairs of words add together to {what}"
+            + (f", against the same text with words taken away (blank: {self.blank})?" if self.blank else "?"),
         }[self.quantity]
         return f"{asked} Measured by {self.method}, to tell developers what {self.model or 'the model'} relies on."
 
+    @property
+    def by_token(self) -> NDArray[np.float64]:
+        """(T,) a score a token: of interactions what it adds by itself, and half of what each pair with it adds."""
+        return self.scores if self.scores.ndim == 1 else self.scores.sum(1)
+
     def units(self) -> tuple[Unit, ...]:
         """Words and unscored gaps in order; their texts join to the user's text, field by field."""
-        pieces: dict[int, list[int]] = {}
-        for token, unit in enumerate(self.tokens.units):
-            if unit is not None:
-                pieces.setdefault(unit, []).append(token)
-        join = GROUPINGS[self.grouping]
+        pieces, scores, join = self.tokens.pieces_of, self.by_token, GROUPINGS[self.grouping]
         return tuple(
-            Unit(self.tokens.text(part), *part, join(self.scores[pieces[i]]) if i in pieces else None)
+            Unit(self.tokens.text(part), *part, join(scores[pieces[i]]) if i in pieces else None)
             for i, part in enumerate(self.tokens.parts)
         )
 
@@ -229,9 +251,40 @@ class Explanation:
         """The k words of largest magnitude, largest first; ties in order of the text."""
         return tuple(sorted(self.words(), key=lambda unit: -abs(unit.score or 0.0))[:k])
 
+    def pairs(self) -> NDArray[np.float64]:
+        """(W, W) of interactions: sums of the scores of words' tokens, in the order of `words()`.
+
+        Raises:
+            RecipeError: the method measures no interactions.
+        """
+        if self.quantity != "interaction":
+            raise RecipeError(
+                f"What pairs of words do together was asked for; {self.method} measures {self.quantity}. Use a method of "
+                "interactions: integrated-hessians, shapley-interaction, archipelago."
+            )
+        pieces = self.tokens.pieces_of
+        rows = np.zeros((len(pieces), len(self.tokens.ids)))
+        for word, unit in enumerate(sorted(pieces)):
+            rows[word, pieces[unit]] = 1.0
+        return rows @ self.scores @ rows.T
+
+    def top_pairs(self, k: int = 5) -> tuple[Pair, ...]:
+        """The k pairs of words that do most together, largest magnitude first; ties in order of the text.
+
+        Raises:
+            RecipeError: the method measures no interactions.
+        """
+        words, together = self.words(), 2 * self.pairs()
+        first, second = np.triu_indices(len(words), 1)
+        strongest = np.argsort(-np.abs(together[first, second]), kind="stable")[:k]
+        return tuple(
+            Pair(words[i], words[j], float(together[i, j]))
+            for i, j in zip(first[strongest], second[strongest], strict=True)
+        )
+
     def special(self) -> tuple[tuple[str, float], ...]:
         """The special tokens with their scores; with the words they make the total."""
-        spelled = zip(self.tokens.pieces, self.tokens.spans, self.scores, strict=True)
+        spelled = zip(self.tokens.pieces, self.tokens.spans, self.by_token, strict=True)
         return tuple((piece, float(score)) for piece, span, score in spelled if span is None)
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from saliently.types import Grouping, Quantity, Tokens
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """A method's answer for one input: (T,) float64 scores, f at nothing if it was asked, and its own checks."""
+    """A method's answer for one input: (T,) float64 scores, or (T, T) of interactions, f at nothing if it was asked,
+    and its own checks."""
 
     values: Tensor
     nothing: float | None = None

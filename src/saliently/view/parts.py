@@ -88,7 +88,9 @@ def titles(explanation: Explanation) -> tuple[str, ...]:
     """(U,) for each unit its number and the tokens that it is made of; empty for a gap."""
     ink = Ink.of(explanation)
     pieces: dict[int, list[str]] = {}
-    for piece, unit, score in zip(explanation.tokens.pieces, explanation.tokens.units, explanation.scores, strict=True):
+    for piece, unit, score in zip(
+        explanation.tokens.pieces, explanation.tokens.units, explanation.by_token, strict=True
+    ):
         if unit is not None:
             pieces.setdefault(unit, []).append(f"{piece} {ink.number(float(score))}")
     return tuple(

@@ -43,7 +43,7 @@ def read_explanation(record: Any, known: int) -> Explanation:
         method=top.at("method").text(),
         quantity=top.at("quantity").one_of(get_args(Quantity)),
         outputs=outputs,
-        scores=np.array(scores, dtype=np.float64),
+        scores=_interactions(top, len(scores)) if "interactions" in top.keys() else np.array(scores, dtype=np.float64),
         values=_numbers(top.at("value")),
         nothing=None if nothing.value is None else _numbers(nothing),
         grouping=top.at("grouping").one_of(get_args(Grouping)),
@@ -142,6 +142,14 @@ def _tokens(top: Entry) -> tuple[Tokens, list[float]]:
     return tokens, [row.at("score").number() for row in rows]
 
 
+def _interactions(top: Entry, tokens: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(T, T) scores of pairs."""
+    rows = [[each.number() for each in row.each()] for row in top.at("interactions").each()]
+    if len(rows) != tokens or any(len(row) != tokens for row in rows):
+        raise InputError(f"'interactions' should be {tokens} rows of {tokens} numbers; the file was changed.")
+    return np.array(rows, dtype=np.float64).reshape(tokens, tokens)
+
+
 def _response(top: Entry, tokens: int) -> int | None:
     """The first token of a response; records of models that give none, and older ones, have none."""
     return top.at("response").maybe(lambda entry: _number(entry, tokens)) if "response" in top.keys() else None
@@ -201,6 +209,10 @@ def _checks(entry: Entry) -> Checks:
         gap=number("gap"),
         residual=number("residual"),
         tolerance=number("tolerance"),
+        error=_newer(entry, "error"),
+        errors=tuple(each.number() for each in _listed(entry, "errors")),
+        fit=_newer(entry, "fit"),
+        stability=_newer(entry, "stability"),
         nodes=entry.at("nodes").maybe(Entry.whole),
         spread=number("spread"),
         kept=tuple((each.at("who").text(), each.at("amount").number()) for each in _listed(entry, "kept")),
@@ -209,6 +221,11 @@ def _checks(entry: Entry) -> Checks:
         ids=tuple(item.whole() for item in entry.at("ids").each()),
         notes=tuple(note.text() for note in entry.at("notes").each()),
     )
+
+
+def _newer(entry: Entry, name: str) -> float | None:
+    """A number under a name that older records lack."""
+    return entry.at(name).maybe(Entry.number_or_infinity) if name in entry.keys() else None
 
 
 def _listed(entry: Entry, name: str) -> list[Entry]:

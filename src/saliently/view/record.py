@@ -41,6 +41,7 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "fields": dict(explanation.tokens.fields),
         "words": [unit._asdict() for unit in explanation.words()],
         "tokens": _tokens(explanation),
+        **({"interactions": explanation.scores.tolist()} if explanation.scores.ndim == 2 else {}),
         "parts": [list(part) for part in explanation.tokens.parts],
         "kinds": list(explanation.tokens.kinds),
         "notes": list(explanation.tokens.notes),
@@ -152,7 +153,7 @@ def _read(record: Any, where: str | Path) -> Explanation:
 
 def _tokens(explanation: Explanation) -> list[dict[str, Any]]:
     tokens = explanation.tokens
-    return [_token(tokens, i, float(explanation.scores[i])) for i in range(len(tokens.ids))]
+    return [_token(tokens, i, float(score)) for i, score in enumerate(explanation.by_token)]
 
 
 def _token(tokens: Tokens, i: int, score: float) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def _numbers(values: tuple[float, ...]) -> float | list[float]:
 
 
 def _finite(explanation: Explanation) -> None:
-    numbers = [*explanation.scores.tolist(), *explanation.values, *(explanation.nothing or ())]
+    numbers = [*explanation.scores.ravel().tolist(), *explanation.values, *(explanation.nothing or ())]
     bad = next((value for value in numbers if not isfinite(value)), None)
     if bad is not None:
         raise NumberError(
