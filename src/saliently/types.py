@@ -259,8 +259,8 @@ class Explanation:
         """
         if self.quantity != "interaction":
             raise RecipeError(
-                f"What pairs of words do together was asked for; {self.method} measures {self.quantity}. Use a method of "
-                "interactions: integrated-hessians, shapley-interaction, archipelago."
+                f"What pairs of words do together was asked for; {self.method} measures {self.quantity}. Use a method "
+                "of interactions: integrated-hessians, shapley-interaction, archipelago."
             )
         pieces = self.tokens.pieces_of
         rows = np.zeros((len(pieces), len(self.tokens.ids)))
