@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from saliently.view import arcs
 from saliently.view.markup import Html, element, join, text
 from saliently.view.nodes import (
+    BETWEEN,
+    Arcs,
     Bars,
     Document,
     Facts,
@@ -21,6 +24,7 @@ from saliently.view.nodes import (
 from saliently.view.spell import flat
 
 _CUES = "A solid line under a word says that it raises, a dashed line that it lowers."
+_MANY = 30  # columns of a field of colours; with more of them they are made smaller
 
 
 def blocks(document: Document, anchor: str) -> Html:
@@ -44,6 +48,8 @@ def _block(part: Part, anchor: str) -> Html:
             shown = _table(part)
         case Heat():
             shown = _heat(part)
+        case Arcs():
+            shown = _arcs(part)
         case Items():
             shown = element("ul", {}, *(element("li", {}, text(said)) for said in part.sentences))
     return shown
@@ -129,7 +135,7 @@ def _heat(part: Heat) -> Html:
         for name, gap in zip(part.heads, gaps, strict=True)
     )
     top = element(
-        "tr", {}, element("th", {}), element("th", {"class": "number", "scope": "col"}, text("value")), *names
+        "tr", {}, element("th", {}), element("th", {"class": "number", "scope": "col"}, text(part.measure)), *names
     )
     rows = (
         element(
@@ -144,8 +150,15 @@ def _heat(part: Heat) -> Html:
         )
         for name, value, marks in part.rows
     )
-    table = element("table", {"class": "heat"}, element("thead", {}, top), element("tbody", {}, *rows))
+    kind = "heat many" if len(part.heads) > _MANY else "heat"
+    table = element("table", {"class": kind}, element("thead", {}, top), element("tbody", {}, *rows))
     return join(element("h3", {}, text(part.caption)), element("div", {"class": "saliently-scroll"}, table))
+
+
+def _arcs(part: Arcs) -> Html:
+    picture = element("div", {"class": "saliently-scroll saliently-arcs"}, arcs.drawing(part))
+    cues = element("p", {"class": "saliently-legend"}, text(arcs.CUES))
+    return join(element("h3", {}, text(part.caption)), picture, cues)
 
 
 def _square(mark: Mark) -> Html:
@@ -163,7 +176,10 @@ def _head(head: Head) -> tuple[Html, ...]:
 
 def _cell(mark: Mark) -> Html:
     """A word in a row of a table, where it must stay on its line and keep its direction to itself."""
-    return element("bdi", {}, _inline(Mark(flat(mark.text), mark.share, mark.signed, mark.title)))
+    if not mark.words:
+        return element("bdi", {}, _marked(mark, text(flat(mark.text))))
+    between = Html(text(BETWEEN).join(_own(flat(word)) for word in mark.words))
+    return element("bdi", {}, _marked(mark, between))
 
 
 def _own(said: str) -> Html:
@@ -174,11 +190,15 @@ def _own(said: str) -> Html:
 def _inline(inline: Text | Mark) -> Html:
     if isinstance(inline, Text):
         return text(inline.text)
-    attributes = {"class": _kind(inline) + (" cue" if inline.level else "")}
-    attributes["style"] = f"--share:{abs(inline.share):.3f}"
-    if inline.title:
-        attributes |= {"tabindex": "0", "data-tip": inline.title}
-    return element("mark", attributes, text(inline.text))
+    return _marked(inline, text(inline.text))
+
+
+def _marked(mark: Mark, inner: Html) -> Html:
+    """What is marked in the colour of its score, with its title."""
+    attributes = {"class": _kind(mark) + (" cue" if mark.level else ""), "style": f"--share:{abs(mark.share):.3f}"}
+    if mark.title:
+        attributes |= {"tabindex": "0", "data-tip": mark.title}
+    return element("mark", attributes, inner)
 
 
 def _kind(mark: Mark) -> str:

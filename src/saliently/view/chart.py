@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.cells import cell_len, set_cell_size
-
 from saliently.errors import MissingExtraError
 from saliently.types import Explanation
 from saliently.view.fonts import Fonts, installed
+from saliently.view.ink import Ink
 from saliently.view.palette import LIGHT_INK, STRONG, Rgb, hexadecimal
-from saliently.view.parts import Ink, target_sentence
-from saliently.view.spell import flat, number
+from saliently.view.parts import target_sentence
+from saliently.view.spell import cut, flat, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST = 40  # bars in one picture
 _WIDTH, _ROW, _LINE, _TITLE = 8.0, 0.26, 0.18, 0.22  # inches
-_WORD = 22  # columns of a word beside its bar; a longer one is cut
 _INK, _QUIET = hexadecimal(LIGHT_INK), "#5b616b"
 
 
@@ -34,10 +33,10 @@ def chart(explanation: Explanation, kind: Literal["png", "svg"]) -> bytes:
         MissingExtraError: matplotlib is not installed.
     """
     bars = _bars(explanation)
-    layout = _Layout.of(explanation, len(bars))
+    layout = Layout.of(explanation, _footer(explanation, len(bars)), (_WIDTH, _ROW * max(1, len(bars))))
     figure = blank_figure(_WIDTH, layout.height, kind)
     layout.write(figure, installed())
-    _draw(figure.add_axes(layout.box), bars, installed())
+    _draw(figure.add_axes((0.25, layout.below / layout.height, 0.71, layout.body / layout.height)), bars, installed())
     return written(figure, kind)
 
 
@@ -77,41 +76,41 @@ class _Bar:
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Lines of text above and below the bars, and how much room each takes, in inches."""
+class Layout:
+    """Lines of text above and below a picture, and how much room each takes, in inches; `body` is the picture's."""
 
     title: tuple[str, ...]
     alerts: tuple[str, ...]
     footer: tuple[str, ...]
-    count: int
+    body: float
 
     @staticmethod
-    def of(explanation: Explanation, count: int) -> _Layout:
+    def of(explanation: Explanation, footer: Sequence[str], size: tuple[float, float]) -> Layout:
+        """What frames a picture of an explanation that is so wide and high: its question and the checks that failed."""
         warning = "\N{BLACK UP-POINTING TRIANGLE} Check failed."
         alerts = (f"{warning} {said}" for said in explanation.checks.failed)
-        return _Layout(
-            tuple(_wrapped(explanation.question, 80)),
-            tuple(line for said in alerts for line in _wrapped(said, 90)),
-            tuple(line for said in _footer(explanation, count) for line in _wrapped(said, 112)),
-            count,
+        width, body = size
+        return Layout(
+            tuple(_wrapped(explanation.question, int(10 * width))),
+            tuple(line for said in alerts for line in _wrapped(said, int(11.25 * width))),
+            tuple(line for said in footer for line in _wrapped(said, int(14 * width))),
+            body,
         )
 
     @property
     def above(self) -> float:
+        """The room for title and alerts."""
         return 0.32 + _TITLE * len(self.title) + (_LINE * len(self.alerts) + 0.1 if self.alerts else 0)
 
     @property
     def below(self) -> float:
+        """The room for the footer."""
         return 0.35 + _LINE * len(self.footer)
 
     @property
     def height(self) -> float:
-        return self.above + _ROW * max(1, self.count) + self.below
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of the bars, as shares of the figure."""
-        return 0.25, self.below / self.height, 0.71, 1 - (self.above + self.below) / self.height
+        """All of it."""
+        return self.above + self.body + self.below
 
     def write(self, figure: Figure, fonts: Fonts) -> None:
         """Put the lines on the figure."""
@@ -146,10 +145,7 @@ def _bars(explanation: Explanation) -> list[_Bar]:
 
 def _bar(word: str, score: float, ink: Ink) -> _Bar:
     share = ink.share(score)
-    line = flat(word)
-    if cell_len(line) > _WORD:
-        line = set_cell_size(line, _WORD - 1).rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    return _Bar(line, share, ink.number(score), STRONG.of(share, ink.signed), ink.signed)
+    return _Bar(cut(word), share, ink.number(score), STRONG.of(share, ink.signed), ink.signed)
 
 
 def _draw(axes: Axes, bars: list[_Bar], fonts: Fonts) -> None:
@@ -181,15 +177,19 @@ def _draw(axes: Axes, bars: list[_Bar], fonts: Fonts) -> None:
 
 
 def _footer(explanation: Explanation, count: int) -> list[str]:
-    value = number(explanation.values[0], signed=False)
-    if explanation.nothing is not None:
-        value += f", with every word blanked {number(explanation.nothing[0], signed=False)}"
     words = len(explanation.words())
     order = f"The {count} strongest of {words} words" if count < words else "All words"
     signed = Ink.of(explanation).signed
     meaning = "blue (right) raises, orange (left) lowers the target" if signed else "longer is stronger"
+    return [f"{order}, in order of the text; {meaning}.", *asked_and_checked(explanation)]
+
+
+def asked_and_checked(explanation: Explanation) -> list[str]:
+    """The target with its value, and the checks that did not fail, which stand above."""
+    value = number(explanation.values[0], signed=False)
+    if explanation.nothing is not None:
+        value += f", with every word blanked {number(explanation.nothing[0], signed=False)}"
     return [
-        f"{order}, in order of the text; {meaning}.",
         f"Target: {target_sentence(explanation.target)}: {value}.",
         *(said for said in explanation.checks.sentences() if said not in explanation.checks.failed),
     ]

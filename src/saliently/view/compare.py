@@ -7,8 +7,9 @@ from math import isnan
 
 from saliently.errors import RecipeError
 from saliently.types import Comparison, Explanation
+from saliently.view.ink import Ink
 from saliently.view.nodes import Document, Facts, Head, Mark, Passage, Sentence, Table, Text, sentence
-from saliently.view.parts import MEANING, Ink, provenance, target_sentence
+from saliently.view.parts import MEANING, provenance, target_sentence
 from saliently.view.spell import number
 
 AGREEMENT = "Kendall's tau-b of the words' magnitudes"

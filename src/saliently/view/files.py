@@ -13,6 +13,7 @@ from saliently.types import Comparison, Explanation
 from saliently.view.chart import chart
 from saliently.view.heat import heat_chart
 from saliently.view.page import comparison_page, matrix_page, page
+from saliently.view.pairs_chart import pairs_chart
 from saliently.view.record import dumps, dumps_comparison, dumps_matrix
 
 ENDINGS = (".html", ".json", ".jsonl", ".png", ".svg")
@@ -79,7 +80,8 @@ def _content(explanations: Explanation | Sequence[Explanation], ending: str) -> 
             raise RecipeError(
                 f"A picture shows one explanation; {len(each)} were given. Save them one by one, or as .html."
             )
-        return chart(each[0], "png" if ending == ".png" else "svg")
+        draw = pairs_chart if each[0].quantity == "interaction" else chart
+        return draw(each[0], "png" if ending == ".png" else "svg")
     if ending == ".html":
         written = page(each, "Explanation" if len(each) == 1 else f"{len(each)} explanations")
     elif ending == ".jsonl":

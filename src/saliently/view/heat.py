@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from saliently.matrices import Matrix
 from saliently.view.chart import blank_figure, dress, written
 from saliently.view.fonts import installed
+from saliently.view.ink import UNSIGNED, Ink
 from saliently.view.matrix import field_starts, largest
 from saliently.view.palette import LIGHT_INK, STRONG, hexadecimal
-from saliently.view.parts import MEANING, UNSIGNED, Ink
-from saliently.view.spell import flat, number
+from saliently.view.parts import MEANING
+from saliently.view.spell import cut, number
 
 _SQUARE, _LETTER, _LINE = 0.22, 0.085, 0.3  # inches: side of a cell, width of a letter, height of a line
-_WORD = 22  # columns of a word; a longer one is cut
 
 
 def heat_chart(matrix: Matrix, kind: Literal["png", "svg"]) -> bytes:
@@ -24,8 +24,8 @@ def heat_chart(matrix: Matrix, kind: Literal["png", "svg"]) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    rows = [_cut(each.target.label) for each in matrix]
-    heads = [_cut(unit.text) for unit in matrix[0].words()]
+    rows = [cut(each.target.label) for each in matrix]
+    heads = [cut(unit.text) for unit in matrix[0].words()]
     left = 0.3 + _LETTER * max(map(cell_len, rows))
     above = 2 * _LINE + 0.2 + _LETTER * max(map(cell_len, heads))
     wide, high = max(6.5, left + _SQUARE * len(heads) + 0.3), above + _SQUARE * len(rows) + _LINE
@@ -54,21 +54,15 @@ def heat_chart(matrix: Matrix, kind: Literal["png", "svg"]) -> bytes:
 
 
 def _colours(matrix: Matrix) -> list[list[tuple[float, float, float]]]:
-    """A colour a cell: white where there is nothing, the hue of the sign where it is as strong as can be."""
+    """A colour a cell."""
     signed = matrix[0].quantity not in UNSIGNED
     ink = Ink(signed, largest(matrix))
 
-    def colour(score: float) -> tuple[float, float, float]:
-        share = ink.share(score)
-        full = STRONG.of(share, signed)
-        red, green, blue = (1 - abs(share) * (1 - channel / 255) for channel in full)
-        return red, green, blue
-
-    return [[colour(unit.score or 0.0) for unit in each.words()] for each in matrix]
+    return [[shade(ink.share(unit.score or 0.0), signed) for unit in each.words()] for each in matrix]
 
 
-def _cut(word: str) -> str:
-    line = flat(word)
-    if cell_len(line) <= _WORD:
-        return line
-    return set_cell_size(line, _WORD - 1).rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+def shade(share: float, signed: bool) -> tuple[float, float, float]:
+    """White where there is nothing, the hue of the sign where a share is as large as can be."""
+    full = STRONG.of(share, signed)
+    red, green, blue = (1 - abs(share) * (1 - channel / 255) for channel in full)
+    return red, green, blue

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text as Styled
 
+from saliently.view.glyphs import PLAIN, UNICODE, Glyphs
 from saliently.view.nodes import (
     LEVELS,
+    Arcs,
     Bars,
     Document,
     Facts,
@@ -45,37 +47,6 @@ _CELL, _TALLEST = 4, 10
 
 
 @dataclass(frozen=True)
-class Glyphs:
-    """The signs that are drawn around words and in bars."""
-
-    raises: str
-    lowers: str
-    strength: str
-    alert: str
-    bullet: str
-    ellipsis: str
-    axis: str
-    full: str
-    left_half: str
-    right_half: str
-
-    def fit(self, encoding: str) -> bool:
-        """Can this encoding write them all?"""
-        signs = "".join(astuple(self))
-        return signs.encode(encoding, "replace").decode(encoding, "replace") == signs
-
-    def sign(self, mark: Mark) -> str:
-        """One to three signs for a strong word, none for a weak one."""
-        one = self.strength if not mark.signed else self.raises if mark.share > 0 else self.lowers
-        return one * mark.level
-
-
-UNICODE = Glyphs("⁺", "⁻", "*", "▲", "·", "…", "│", "█", "▌", "▐")
-ASCII = Glyphs("+", "-", "*", "!", "-", "~", "|", "#", "", "")
-_PLAIN = str.maketrans({"\N{MINUS SIGN}": "-", "·": "-", "…": "~", "∞": "inf"})
-
-
-@dataclass(frozen=True)
 class Sheet:
     """What is drawn on: so many columns, in this encoding, with these signs."""
 
@@ -87,6 +58,9 @@ class Sheet:
         """The document, line by line; an empty line between parts, headings close to what they head."""
         close = True
         for part in document.parts:
+            # Arcs take more than lines of letters; the bars that go with them say the same.
+            if isinstance(part, Arcs):
+                continue
             if not close:
                 yield Styled()
             yield from self._part(part)
@@ -227,6 +201,13 @@ class Sheet:
         left = min(max(map(cell_len, names)), max(4, self.width // 3))
         right = max(len(self._spelled(value)) for _, value, _ in part.rows)
         fit = max(1, (self.width - left - right - 2 - len(part.starts)) // _CELL)
+        if part.most is not None and fit * part.most < len(part.heads):
+            cells = right + 2 + len(part.starts) + _CELL * -(-len(part.heads) // part.most)
+            # Names are cut to a third of the columns.
+            wide = min(cells + max(map(cell_len, names)), -(-3 * cells // 2))
+            said = f"Not drawn: it needs {wide} columns. A page or a picture has room for it."
+            yield from self._wrapped(Styled(said))
+            return
         for first in range(0, len(part.heads), fit):
             if first:
                 yield Styled()
@@ -267,7 +248,7 @@ class Sheet:
     def _encoded(self, text: str) -> str:
         if self.glyphs is UNICODE:
             return text
-        return text.translate(_PLAIN).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return text.translate(PLAIN).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
     def _cell(self, text: str, width: int) -> str:
         """The text in exactly so many columns, cut where it is longer."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from saliently.matrices import Matrix
 from saliently.types import Pinned, join_notes
+from saliently.view.ink import UNSIGNED, Ink
 from saliently.view.nodes import Document, Facts, Heat, Mark, Sentence, Text, sentence
-from saliently.view.parts import MEANING, UNSIGNED, Ink, provenance
+from saliently.view.parts import MEANING, provenance
 from saliently.view.spell import number
 
 

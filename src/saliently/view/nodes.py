@@ -9,7 +9,8 @@ Nodes hold raw text. How odd characters are made visible and escaped is the busi
     ├── Strip       a few scored items in a row: special tokens
     ├── Bars        words with a signed bar and a number
     ├── Table       words down, methods across
-    ├── Heat        outputs down, words across, as colours
+    ├── Heat        outputs down, words across, as colours; or words down and across
+    ├── Arcs        words in a row and arcs over pairs of them; a terminal has the Bars of the same pairs instead
     └── Items       sentences, one a line
 """
 
@@ -22,6 +23,8 @@ Role = Literal["question", "alert", "heading", "legend", "plain", "small"]
 
 # From which share of the largest score on a word carries one, two or three signs.
 LEVELS = (0.15, 0.4, 0.7)
+
+BETWEEN = " \N{HORIZONTAL ELLIPSIS} "  # two words that stand for a pair
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ class Mark:
         share: the score as a share of the largest magnitude, in [-1, 1].
         signed: does the sign mean something? If not, the share is a strength.
         title: what is said when a reader points at it.
+        words: where the text is several words, these: a page keeps the direction of each to itself.
     """
 
     text: str
     share: float
     signed: bool
     title: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def level(self) -> int:
@@ -113,11 +118,30 @@ class Table:
 @dataclass(frozen=True)
 class Heat:
     """A field of colours. Columns are named by `heads`; a row is a name, its value, and a mark a column, whose text is
-    its number. Before the columns `starts` there is a gap."""
+    its number. Before the columns `starts` there is a gap.
+
+    Attributes:
+        measure: what the value of a row is.
+        most: blocks of columns that it may be cut into where there is little room, so that it is still read as one;
+            None for as many as it takes.
+    """
 
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Mark, ...]], ...]
+    starts: tuple[int, ...] = ()
+    measure: str = "value"
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Words in a row and what pairs of them do: an arc is the numbers of its words, the smaller first, and a mark;
+    strongest first. Before the words `starts` there is a gap."""
+
+    caption: str
+    words: tuple[str, ...]
+    arcs: tuple[tuple[int, int, Mark], ...]
     starts: tuple[int, ...] = ()
 
 
@@ -128,7 +152,7 @@ class Items:
     sentences: tuple[str, ...]
 
 
-Part = Sentence | Facts | Passage | Strip | Bars | Table | Heat | Items
+Part = Sentence | Facts | Passage | Strip | Bars | Table | Heat | Arcs | Items
 
 
 @dataclass(frozen=True)

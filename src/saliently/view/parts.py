@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from saliently.types import Explanation, Pinned, Unit
+from saliently.view.ink import UNSIGNED, Ink
+from saliently.view.interactions import interaction_parts
 from saliently.view.nodes import Bars, Document, Facts, Items, Mark, Passage, Sentence, Strip, Text, sentence
-from saliently.view.spell import number, percent
-
-# What a strong word is where a sign means nothing; with the other quantities words raise or lower.
-UNSIGNED = {"sensitivity": "more sensitive", "attention": "more attention", "selection": "kept"}
+from saliently.view.spell import number, percent, which
 
 MEANING = {
     "saliency": "saliency: what a word added to the target, with a sign",
@@ -37,38 +35,13 @@ def explanation_parts(explanation: Explanation) -> Document:
             *_reading(explanation),
             *_passages(explanation, ink),
             *_specials(explanation, ink),
+            *(interaction_parts(explanation) if explanation.quantity == "interaction" else ()),
             *_ranking(explanation, ink),
             sentence("Checks", "heading"),
             Items(_checks(explanation)),
             sentence(provenance(explanation), "small"),
         )
     )
-
-
-@dataclass(frozen=True)
-class Ink:
-    """How scores become shares: divided by the largest magnitude of a word, of one explanation."""
-
-    signed: bool
-    largest: float
-
-    @staticmethod
-    def of(explanation: Explanation) -> Ink:
-        """The ink that fits the words of this explanation."""
-        sizes = [abs(word.score or 0.0) for word in explanation.words()]
-        return Ink(explanation.quantity not in UNSIGNED, max(sizes, default=0.0))
-
-    def share(self, score: float) -> float:
-        """In [-1, 1]; a special token may be larger than any word and is cut off there."""
-        return max(-1.0, min(1.0, score / self.largest)) if self.largest else 0.0
-
-    def mark(self, text: str, score: float, title: str = "") -> Mark:
-        """The text in the colour of its score."""
-        return Mark(text, self.share(score), self.signed, title)
-
-    def number(self, score: float) -> str:
-        """The raw score."""
-        return number(score, self.signed)
 
 
 def target_sentence(pinned: Pinned) -> str:
@@ -115,7 +88,7 @@ def _facts(explanation: Explanation) -> tuple[tuple[str, str], ...]:
             words = f"with every word blanked ({explanation.blank})" if explanation.blank else "with every word blanked"
             rows[-1] = ("value", f"{rows[-1][1]}; {words} {number(without, signed=False)}")
     unit = explanation.target.unit
-    scale = f", in {PLURAL.get(unit, unit)}" if explanation.quantity == "saliency" else ""
+    scale = f", in {PLURAL.get(unit, unit)}" if explanation.quantity in ("saliency", "interaction") else ""
     return (*rows, ("method", explanation.method), ("scores", f"{MEANING[explanation.quantity]}{scale}"))
 
 
@@ -128,7 +101,9 @@ def _legend(explanation: Explanation, ink: Ink) -> Sentence:
         return Sentence((Mark(UNSIGNED[explanation.quantity], 1.0, False), Text(f". {scaled}")), "legend")
     what = explanation.target.describe()
     samples = (Mark("raises", 1.0, True), Text(" or "), Mark("lowers", -1.0, True))
-    return Sentence((*samples, Text(f" {what}. {scaled}")), "legend")
+    counted = " A word's score is what it adds by itself and half of what each pair with it adds."
+    inside = counted if explanation.quantity == "interaction" else ""
+    return Sentence((*samples, Text(f" {what}.{inside} {scaled}")), "legend")
 
 
 def _reading(explanation: Explanation) -> tuple[Sentence, ...]:
@@ -156,9 +131,7 @@ def _ranking(explanation: Explanation, ink: Ink) -> tuple[Bars, ...]:
     rows: list[tuple[Mark, str, str]] = []
     for i in _order(words)[:STRONGEST]:
         score = words[i].score or 0.0
-        field = f"{words[i].field} " if several else ""
-        which = f"#{names[: i + 1].count(names[i])}" if names.count(names[i]) > 1 else ""
-        rows.append((ink.mark(words[i].text, score), ink.number(score), f"{field}{which}".rstrip()))
+        rows.append((ink.mark(words[i].text, score), ink.number(score), which(names, i, several)))
     caption = f"Strongest {len(rows)} of {len(words)} words" if len(rows) < len(words) else "Words by strength"
     return (Bars(caption, tuple(rows)),) if rows else ()
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import floor, isnan, log10
+from unicodedata import bidirectional
+
+from rich.cells import cell_len, set_cell_size
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -25,6 +29,20 @@ def flat(text: str) -> str:
     """
     line = _REORDERING.sub(_escape, visible(text)).replace("\n", "\\n").replace("\t", "\\t")
     return line if line.strip() else f'"{line}"'
+
+
+def cut(text: str, columns: int = 22) -> str:
+    """The text on one line of at most so many columns of a terminal; a longer one ends in an ellipsis."""
+    line = flat(text)
+    if cell_len(line) <= columns:
+        return line
+    return set_cell_size(line, columns - 1).rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def right_to_left(text: str) -> bool:
+    """Is the first letter that has a direction of a script that runs from right to left?"""
+    directions = (bidirectional(character) for character in text)
+    return next((way for way in directions if way in ("L", "R", "AL")), "L") != "L"
 
 
 def in_terminal(text: str) -> str:
@@ -53,6 +71,15 @@ def number(value: float, signed: bool = True) -> str:
 def percent(share: float) -> str:
     """`0.153` -> `15%`."""
     return f"{share:.0%}"
+
+
+def which(names: Sequence[tuple[str, str]], i: int, several: bool) -> str:
+    """What tells word i from others spelled alike: `"#2"`, with its field where there are several: `"premise #2"`.
+
+    `names` are field and text of all words, in order.
+    """
+    count = f"#{names[: i + 1].count(names[i])}" if names.count(names[i]) > 1 else ""
+    return f"{names[i][0] if several else ''} {count}".strip()
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -120,7 +120,7 @@ _ROWS = """
 .saliently .which{color:var(--quiet);font-size:.85em;margin-inline-start:.4em}
 .saliently bdi mark{padding:.12em .25em}
 .saliently table.bars{width:100%;max-width:44rem}
-.saliently table.bars th{width:1%;min-width:6rem;max-width:14rem;padding-inline-start:0;white-space:nowrap;
+.saliently table.bars th{width:1%;min-width:6rem;max-width:19rem;padding-inline-start:0;white-space:nowrap;
  overflow:hidden;text-overflow:ellipsis}
 .saliently table.bars .number{width:1%}
 .saliently-bar{display:block;position:relative;height:.85em;margin-top:.36em;direction:ltr}
@@ -141,6 +141,16 @@ _ROWS = """
  border-radius:2px;padding:0;box-shadow:inset 0 0 0 1px var(--line)}
 .saliently-scroll thead th:first-child,.saliently-scroll tbody th{position:sticky;inset-inline-start:0;
  background:var(--ground)}
+.saliently table.heat.many{font-size:.78rem}
+.saliently table.heat.many mark{width:1.1em;height:1.1em;line-height:1.1}
+.saliently table.heat.many .upright,.saliently table.heat.many tbody th{line-height:1.15}
+.saliently-arcs svg{display:block}
+.saliently-arcs path{fill:none}
+.saliently-arcs .raises path{stroke:BLUE}
+.saliently-arcs .lowers path{stroke:ORANGE}
+.saliently-arcs .reach{opacity:0;pointer-events:stroke}
+.saliently-arcs text{fill:var(--ink);font-size:14px;unicode-bidi:isolate}
+.saliently-arcs svg:has(g:hover) g:not(:hover){opacity:.2}
 .saliently a{color:inherit}
 .saliently.page{margin:0 auto;border-radius:0;max-width:58rem;padding:2rem 1.5rem}
 .saliently section+section,.saliently nav+section{border-top:1px solid var(--line);padding-top:1.4rem;

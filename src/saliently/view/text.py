@@ -10,7 +10,8 @@ from rich.console import Console
 from saliently.matrices import Matrix
 from saliently.types import Comparison, Explanation
 from saliently.view.compare import comparison_parts
-from saliently.view.lines import ASCII, UNICODE, Sheet
+from saliently.view.glyphs import ASCII, UNICODE
+from saliently.view.lines import Sheet
 from saliently.view.matrix import matrix_parts
 from saliently.view.nodes import Document
 from saliently.view.parts import explanation_parts
