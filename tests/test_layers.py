@@ -19,6 +19,7 @@ LAYERS = (
     ("types", "units", "segments", "checks", "matrices"),
     ("seam",),
     ("models",),
+    ("games",),
     ("erase", "targets", "packing"),
     ("questions", "passes", "shared", "slopes", "reuse", "values", "runner"),
     ("methods", "metrics"),

@@ -227,13 +227,16 @@ class _Job:
     target: Target
     budget: Budget
     tick: Callable[[int], None]
+    report: Callable[[float], None]
     each: bool = False
 
 
 def _job(model: Model, method: str | Method, target: Target, options: Options) -> _Job:
     """What is asked, with every default that depends on the model written out."""
     chosen = served(model, parse(method)).resolved(model)
-    return _Job(model, chosen, target, Budget(options.budget, options.checkpoint), options.tick)
+    return _Job(
+        model, chosen, target, Budget(options.budget, options.checkpoint, options.seconds), options.tick, options.error
+    )
 
 
 def _explain(job: _Job, inputs: list[Tokens]) -> list[_Found | SaliencyError]:
@@ -243,7 +246,7 @@ def _explain(job: _Job, inputs: list[Tokens]) -> list[_Found | SaliencyError]:
     """
     method = job.method
     try:
-        runner = Runner(job.model, inputs, job.target, job.budget, job.tick, job.each)
+        runner = Runner(job.model, inputs, job.target, job.budget, job.tick, job.each, job.report)
         with job.model.resting():
             answers = method(runner)
     except SaliencyError as error:

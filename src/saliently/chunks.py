@@ -28,7 +28,10 @@ class Options:
     Attributes:
         truncate: cut texts that are longer than the model takes, and mark the result; else they are an error.
         budget: most tokens, padding included, in one batch. Halves by itself when memory runs out.
-        tick: called with the number of rows of each batch that was run.
+        tick: called with the number of rows of each batch that was run. error: called while a method samples, with the
+            largest standard error that is left, as a share of the change to be explained.
+        seconds: for methods that sample, how many to spend on a text, on the average over those that run together; then
+            they stop with what they have. The rows already asked are finished.
         windows: explain a text that is longer than a classifier takes in windows, each half over the one before, and
             put them together: the mean over the windows is explained (`saliently.windows.explained`). For saliencies;
             with texts that fit nothing changes.
@@ -44,11 +47,15 @@ class Options:
     windows: bool = False
     units: Segments = "word"
     checkpoint: bool = False
+    seconds: float | None = None
+    error: Callable[[float], None] = field(default=lambda error: None, repr=False)
 
     def __post_init__(self) -> None:
         segments.check(self.units)
         if not isinstance(self.budget, int) or self.budget < 1:
             raise RecipeError(f"A budget of {self.budget!r} tokens was asked for; give a whole number from 1 up.")
+        if self.seconds is not None and not self.seconds > 0:
+            raise RecipeError(f"{self.seconds!r} seconds a text were allowed; give a number above 0, or leave it out.")
         if self.windows and self.truncate:
             raise RecipeError(
                 "Windows over long texts were asked for, and to truncate them as well. Leave one of the two out."

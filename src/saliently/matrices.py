@@ -71,7 +71,7 @@ class Matrix:
         if not some:
             raise RecipeError(f"Outputs {start} to {end} were to be added up; there are outputs 0 to {len(self) - 1}.")
         first = some[0]
-        if first.quantity != "saliency" or first.target.of == "probability":
+        if first.quantity != "saliency" or first.target.of in ("probability", "log-odds"):
             raise RecipeError(
                 f"The sum of {len(some)} outputs was asked for; {first.quantity} of the {first.target.of} does not add "
                 "up. Use a saliency method on logits or log-probabilities, or look at the outputs one by one."

@@ -26,11 +26,13 @@ Blocks = Mapping[int, Tensor]
 class Budget:
     """Most padded tokens in a batch. It halves for good when memory runs out, so one is shared by all that runs.
 
-    `checkpoint`: are layers run again for the backward pass, instead of keeping what they computed?
+    `checkpoint`: are layers run again for the backward pass, instead of keeping what they computed? `seconds`: after
+    how many for each text sampling stops with what it has; None never.
     """
 
     tokens: int
     checkpoint: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

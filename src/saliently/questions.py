@@ -103,6 +103,8 @@ class Questions:
         if len(question) > len(lines.line):
             sums = values.new_zeros(len(lines.line))
             values = sums.index_add(0, torch.tensor(question, device=values.device), values)
+        if self.target.of == "log-odds":
+            values = targets.log_odds(values)
         for example, whole, value in zip(lines.example, lines.whole, values.detach().tolist(), strict=True):
             if whole and isnan(self.plain[example]):
                 self.plain[example] = value

@@ -51,6 +51,7 @@ class Runner:
         forward_rows, gradient_rows: by example, rows run forward only, and forward and backward; those that were run
             for others as well are counted for each.
         budget: most padded tokens in a batch; halved for good when memory runs out.
+        report: to be told, by methods that sample, how large the largest standard error still is.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Runner:
         budget: Budget,
         tick: Callable[[int], None] = lambda rows: None,
         each: bool = False,
+        report: Callable[[float], None] = lambda error: None,
     ) -> None:
         """Raises RecipeError where a text has not the place that `target.at` names."""
         self.model, self.budget = model, budget
@@ -70,6 +72,7 @@ class Runner:
         self._shelf = packing.Shelf.fill(self.inputs, model)
         self._blanks: dict[str, Tensor] = {}
         self._tick = tick
+        self.report = report
 
     def everything(self) -> dict[int, Tensor]:
         """One row an example: the unchanged input."""

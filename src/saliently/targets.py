@@ -59,6 +59,11 @@ def check(target: Target, labels: Sequence[str], link: Link = "softmax") -> None
             "Target against 'rest' was asked for; this model judges each label by itself, so the rest is no label. "
             "Name a label, or ask for the logit alone, which is the log-odds already."
         )
+    if target.of == "log-odds" and target.against is not None:
+        raise RecipeError(
+            f"The log-odds against {target.against!r} were asked for; log-odds are against all the rest already. Leave "
+            "`against` out, or ask for the log-probability."
+        )
     label = None if target.label is None else find_label(target.label, labels)
     if target.against is None:
         return
@@ -92,6 +97,11 @@ def check_pinned(pinned: Pinned) -> None:
             f"The predicted class against {pinned.label!r} was asked for; the model predicts {pinned.label!r} for this "
             "text, and a class against itself is always 0. Name the target too."
         )
+
+
+def log_odds(log_probability: Tensor) -> Tensor:
+    """log p / (1 - p) from log p, in nats; differentiable. Near p = 1 it is 1 - p that must not be rounded away."""
+    return log_probability - (-torch.expm1(log_probability)).log()
 
 
 _AT_ONCE = 2**22

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Quantity = Literal["sensitivity", "saliency", "attention", "selection", "interaction"]
-Scale = Literal["logit", "probability", "log-probability", "output"]
+Scale = Literal["logit", "probability", "log-probability", "log-odds", "output"]
 Link = Literal["softmax", "sigmoid", "none"]
 """How a model's numbers become probabilities: one label of all, each label by itself, or not at all (regression)."""
 At = int | str | slice | None
@@ -128,8 +128,9 @@ class Target:
         label: a label's name or index; None for the class that the model predicts.
         against: another label, "rest" for all others together, or "mean" for the mean of all others (what LRP calls a
             contrastive start): the difference is explained.
-        of: the scale: "logit", "probability", or "log-probability" (nats); by default the logit, for language models
-            the log-probability, and for regression "output", the number itself.
+        of: the scale: "logit", "probability", "log-probability" or "log-odds" (nats; of a response p / (1 - p) of the
+            whole); by default the logit, for language models the log-probability, and for regression "output", the
+            number itself.
         at: for heads that give an output at every place, which one: a word or its number, the number of a mask, a token
             of a response or a slice of them, a part of its text, an answer as it stands in the context.
     """
@@ -142,7 +143,8 @@ class Target:
     def __post_init__(self) -> None:
         if self.of is not None and self.of not in get_args(Scale):
             raise RecipeError(
-                f"Target scale {self.of!r} was asked for; there are 'logit', 'probability' and 'log-probability'."
+                f"Target scale {self.of!r} was asked for; there are 'logit', 'probability', 'log-probability' and "
+                "'log-odds'."
             )
 
 
@@ -175,7 +177,7 @@ class Pinned:
     @property
     def unit(self) -> str:
         """What one step of a score is: logit, nat, probability, or one of the model's own output."""
-        return {"log-probability": "nat"}.get(self.of, self.of)
+        return {"log-probability": "nat", "log-odds": "nat"}.get(self.of, self.of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,4 +22,9 @@ def units(tokens: Tokens) -> Tensor:
     """(U, T) 1 at the tokens of each unit that has some."""
     own = torch.tensor([-1 if unit is None else unit for unit in tokens.units])
     units = sorted({unit for unit in tokens.units if unit is not None})
-    return torch.stack([own == unit for unit in units]).float()
+    return torch.stack([own == unit for unit in units]).float() if units else torch.zeros(0, len(own))
+
+
+def each(tokens: Tokens) -> Tensor:
+    """(W, T) 1 at each token that can be taken away, one a row."""
+    return torch.eye(len(tokens.ids))[list(tokens.words)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import ClassVar, Literal
 
 import torch
@@ -18,6 +17,7 @@ from saliently import erase
 from saliently.checks import Checks
 from saliently.errors import RecipeError
 from saliently.methods.base import Method, Scores
+from saliently.methods.seeds import seed_of
 from saliently.packing import Blocks
 from saliently.passes import Path, Slope
 from saliently.runner import Runner
@@ -181,8 +181,7 @@ class SmoothGrad(Method):
 
         def jitter(example: int, row: int) -> Tensor:
             tokens = runner.inputs[example]
-            key = repr((self.seed, row, tokens.ids)).encode()
-            generator = torch.Generator().manual_seed(int.from_bytes(blake2b(key, digest_size=7).digest()))
+            generator = torch.Generator().manual_seed(seed_of(self.seed, row, tokens.ids))
             noise = sigma * torch.randn(len(tokens.ids), width, generator=generator, dtype=torch.float32)
             return noise * erase.words(tokens)[:, None]
 
