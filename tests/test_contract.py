@@ -20,9 +20,20 @@ from saliently.view.record import from_dict, to_dict
 from tests import tiny
 from tests.snapshot import snapshot
 
-# Every method as it comes, and every variant that runs other code.
+# Every method as it comes (with fewer samples, where it takes thousands), and every variant that runs other code.
+SMALL = {
+    "lime": "lime(samples=100)",
+    "shapley": "shapley(exact=7, most=128)",
+    "banzhaf": "banzhaf(exact=7, most=128)",
+    "shapley-interaction": "shapley-interaction(exact=7, most=128)",
+    "banzhaf-interaction": "banzhaf-interaction(exact=7, most=128)",
+}
 RECIPES = [
-    *(row.name for row in METHODS),
+    *(SMALL.get(row.name, row.name) for row in METHODS),
+    "shapley(how='permutation', most=100)",
+    "owen(tree='clauses', most=100, blank='mean')",
+    "shapley-interaction(index='fsii', by='token', most=300)",
+    "archipelago(groups=2)",
     "gradient(norm='l1')",
     "gradient(norm='squared-l2')",
     "gradient(norm='mean')",
@@ -88,7 +99,7 @@ def test_what_a_method_can_t_do_it_says() -> None:
 def test_one_score_a_token_all_finite_and_the_whole_recipe_on_the_result(kind: str, recipe: str) -> None:
     text = TEXTS[0]
     found = saliently.explain(model(kind), text, recipe)
-    assert found.scores.shape == (len(found.tokens.ids),)
+    assert found.scores.shape == (len(found.tokens.ids),) * (2 if found.quantity == "interaction" else 1)
     assert found.scores.dtype == np.float64
     assert np.isfinite(found.scores).all()
     assert np.abs(found.scores).sum() > 0
@@ -127,8 +138,11 @@ def test_the_value_is_the_model_s_own(kind: str, recipe: str) -> None:
     kinds = torch.tensor([tokens.kinds]) if tokens.kinds else None
     logits = asked.run(Batch.of(ids, kinds))[0].detach()
     found = saliently.explain(asked, text, recipe)
+    chances = logits.double().log_softmax(-1)
+    others = chances.masked_fill(chances == chances.max(), -torch.inf).logsumexp(-1)
+    numbers = {"logit": logits.max(), "log-odds": chances.max() - others}
     assert found.target.index == int(logits.argmax())
-    assert found.values[0] == pytest.approx(float(logits.max()), abs=1e-5)
+    assert found.values[0] == pytest.approx(float(numbers[found.target.of]), abs=1e-5)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -22,6 +22,16 @@ ONE_ANSWER = [
     "lrp",
     "attn-lrp",
     "lrp(variant='ali')",
+    "shapley(blank='zero')",
+    "shapley(blank='zero', how='kernel')",
+    "shapley(blank='zero', how='permutation')",
+    "owen(blank='zero')",
+    "banzhaf(blank='zero', exact=0)",
+    "lime(blank='zero', samples=None)",
+    "limsse(blank='zero')",
+    "shapley-interaction(blank='zero')",
+    "pairwise-occlusion(blank='zero')",
+    "archipelago(blank='zero', groups=2)",
 ]
 
 
@@ -50,7 +60,9 @@ def test_on_a_linear_bag_of_words_all_are_one_answer(recipe: str) -> None:
     found = saliently.explain(model, text, recipe)
     weight = model.module.weight[:, found.target.index]
     expected = (model.embedding(torch.tensor(ids)) @ weight).detach().numpy()
-    np.testing.assert_allclose(found.scores, expected, atol=1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(found.by_token, expected, atol=1e-6 * np.abs(expected).max())
+    if found.quantity == "interaction":  # nobody does anything together
+        np.testing.assert_allclose(found.pairs(), np.diag(found.pairs().diagonal()), atol=1e-6)
 
 
 @pytest.mark.parametrize("blank", ["mask", "mean", "pad"])
@@ -112,21 +124,31 @@ def test_relevance_that_nobody_can_be_named_for_is_flagged(recipe: str) -> None:
     assert not saliently.explain("bilstm", "good bad film", recipe).checks.failed
 
 
-@pytest.mark.parametrize("recipe", ["gradient", "gradient-x-input", "ig(blank='zero')", "occlusion(blank='zero')"])
+NO_MATTER = [
+    "gradient",
+    "gradient-x-input",
+    "ig(blank='zero')",
+    "occlusion(blank='zero')",
+    "shapley(blank='zero', by='token')",
+]
+GAMES = ["owen(blank='zero', by='token')", "banzhaf(blank='zero', by='token')", "archipelago(blank='zero', by='token')"]
+
+
+@pytest.mark.parametrize("recipe", [*NO_MATTER, *GAMES])
 def test_a_word_that_can_t_matter_scores_0(recipe: str) -> None:
     found = saliently.explain(
         words(lambda x: (x[:, 0] * x[:, 2]).sum(-1).tanh(), [[1.0, 2], [3, 4], [0.5, 1]]), "abc", recipe, "f"
     )
-    assert found.scores[1] == 0
-    assert found.scores[[0, 2]].all()
+    assert found.by_token[1] == 0
+    assert found.by_token[[0, 2]].all()
 
 
-@pytest.mark.parametrize("recipe", ["gradient", "gradient-x-input", "ig(blank='zero')", "occlusion(blank='zero')"])
+@pytest.mark.parametrize("recipe", [*NO_MATTER, *GAMES[1:], "shapley-interaction(blank='zero', by='token')"])
 def test_words_that_play_one_part_score_the_same(recipe: str) -> None:
     model = words(lambda x: (x.sum(1) + x[:, 2]).square().sum(-1).sin(), [[0.3, 0.2], [0.3, 0.2], [0.1, 0.4]])
     found = saliently.explain(model, "abc", recipe, "f")
-    assert found.scores[0] == pytest.approx(found.scores[1], rel=1e-9)
-    assert found.scores[0] != pytest.approx(found.scores[2], rel=1e-3)
+    assert found.by_token[0] == pytest.approx(found.by_token[1], rel=1e-9)
+    assert found.by_token[0] != pytest.approx(found.by_token[2], rel=1e-3)
 
 
 def test_gradient_x_input_is_one_right_hand_step_of_integrated_gradients() -> None:
@@ -239,3 +261,21 @@ def test_agreement_of_methods() -> None:
     np.testing.assert_allclose(np.diag(found.agreement), 1)
     assert found.agreement[0, 1] == pytest.approx(1)
     assert found.agreement[0, 2] == found.agreement[2, 0] < 1
+
+
+def test_log_odds_are_those_of_the_class_and_of_a_whole_response() -> None:
+    from tests.writers import gpt2
+
+    model = tiny.bert(torch.float64)
+    odds, rest = (
+        saliently.explain(model, TEXT, "gradient-x-input", target)
+        for target in (saliently.Target(of="log-odds"), saliently.Target(against="rest"))
+    )
+    np.testing.assert_allclose(odds.scores, rest.scores, atol=1e-12)
+    assert odds.target.unit == "nat"
+    writer, fields = gpt2(), {"prompt": "A gorgeous", "response": " film"}
+    whole = saliently.explain(writer, fields, "occlusion", saliently.Target(of="log-odds"))
+    log_p = saliently.explain(writer, fields, "occlusion").values[0]
+    assert whole.values[0] == pytest.approx(log_p - np.log1p(-np.exp(log_p)), rel=1e-6)
+    with pytest.raises(saliently.RecipeError, match="against all the rest already"):
+        saliently.explain(model, TEXT, "occlusion", saliently.Target(of="log-odds", against="rest"))

@@ -25,7 +25,7 @@ LAYERS = (
     ("methods", "metrics"),
     ("names",),
     ("chunks", "windows"),
-    ("api", "importances", "attentions"),
+    ("api", "importances", "attentions", "solving"),
     ("interventions", "contrasts"),
     ("memory", "plans"),
     ("given",),

@@ -33,6 +33,7 @@ _WHERE = {
     "RecipeError": "errors",
     "SaliencyError": "errors",
     "SaliencyWarning": "errors",
+    "Solution": "games.asking",
     "SomeFailed": "errors",
     "Target": "types",
     "Uniform": "interventions",
@@ -49,6 +50,7 @@ _WHERE = {
     "load_explanations": "view.record",
     "parse": "names",
     "plan": "plans",
+    "solve": "solving",
     "stream": "api",
     "stream_each": "api",
     "wrap": "api",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         SaliencyWarning,
         SomeFailed,
     )
+    from saliently.games.asking import Solution
     from saliently.importances import importance
     from saliently.interventions import (
         Frozen,
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
     from saliently.models.function import wrap_function
     from saliently.names import parse
     from saliently.plans import Plan, plan
+    from saliently.solving import solve
     from saliently.types import Comparison, Explanation, Target
     from saliently.view.record import load_explanation, load_explanations
 

@@ -101,10 +101,11 @@ class Questions:
         pins = [pin for example in lines.example for pin in self.pins[example] or ()]
         values = targets.evaluate(pins, read, self.model.link)
         if len(question) > len(lines.line):
-            sums = values.new_zeros(len(lines.line))
-            values = sums.index_add(0, torch.tensor(question, device=values.device), values)
-        if self.target.of == "log-odds":
-            values = targets.log_odds(values)
+            whose, many = torch.tensor(question, device=values.device), len(lines.line)
+            if self.target.of == "log-odds":
+                values = targets.odds_of_all(values, whose, many)
+            else:
+                values = values.new_zeros(many).index_add(0, whose, values)
         for example, whole, value in zip(lines.example, lines.whole, values.detach().tolist(), strict=True):
             if whole and isnan(self.plain[example]):
                 self.plain[example] = value

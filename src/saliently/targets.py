@@ -17,7 +17,7 @@ from saliently.errors import RecipeError, did_you_mean
 from saliently.types import Link, Pinned, Target
 
 _LISTED = 40
-OTHERS = ("rest", "mean")
+OTHERS = ("rest", "mean", "next")
 """What stands for all classes but the one that is explained."""
 
 
@@ -54,10 +54,10 @@ def check(target: Target, labels: Sequence[str], link: Link = "softmax") -> None
         )
     if link != "none" and target.of == "output":
         raise RecipeError("The output itself was asked for; the model has classes. Ask for the logit or a probability.")
-    if link == "sigmoid" and target.against == "rest":
+    if link == "sigmoid" and target.against in ("rest", "next"):
         raise RecipeError(
-            "Target against 'rest' was asked for; this model judges each label by itself, so the rest is no label. "
-            "Name a label, or ask for the logit alone, which is the log-odds already."
+            f"Target against {target.against!r} was asked for; this model judges each label by itself, so the rest is "
+            "no label. Name a label, or ask for the logit alone, which is the log-odds already."
         )
     if target.of == "log-odds" and target.against is not None:
         raise RecipeError(
@@ -99,9 +99,10 @@ def check_pinned(pinned: Pinned) -> None:
         )
 
 
-def log_odds(log_probability: Tensor) -> Tensor:
-    """log p / (1 - p) from log p, in nats; differentiable. Near p = 1 it is 1 - p that must not be rounded away."""
-    return log_probability - (-torch.expm1(log_probability)).log()
+def odds_of_all(odds: Tensor, question: Tensor, many: int) -> Tensor:
+    """(Q,) log-odds of all of a question's terms together, in nats, from each one's (N,) log-odds and whose it is."""
+    together = odds.new_zeros(many).index_add(0, question, F.logsigmoid(odds))
+    return together - (-torch.expm1(together)).log()
 
 
 _AT_ONCE = 2**22
@@ -119,6 +120,8 @@ def _evaluate(pinned: Sequence[Pinned], logits: Tensor, link: Link) -> Tensor:
     # A confident model's log-probability is lost in float32; Apple's GPUs have no wider type.
     logits = logits.float() if logits.device.type == "mps" else logits.double()
     of, against = pinned[0].of, pinned[0].against
+    if of == "log-odds":  # where p is near 1, what is left of it must not be rounded away
+        of, against = "logit", "rest" if link == "softmax" else None
     index = torch.tensor([p.index for p in pinned], device=logits.device)[:, None]
     chances = {"softmax": lambda: logits.log_softmax(-1), "sigmoid": lambda: F.logsigmoid(logits)}
     scores = logits if of in ("logit", "output") else chances[link]()
@@ -130,8 +133,9 @@ def _evaluate(pinned: Sequence[Pinned], logits: Tensor, link: Link) -> Tensor:
         others = (logits != -torch.inf).scatter(1, index, False)  # -inf stands for a choice that a question has not
         mean = values.masked_fill(~others, 0.0).sum(-1) / others.sum(-1)
         return values.gather(1, index)[:, 0] - mean
-    if against == "rest":
-        others = scores.scatter(1, index, -torch.inf).logsumexp(-1)
+    if against in ("rest", "next"):
+        others = scores.scatter(1, index, -torch.inf)
+        others = others.logsumexp(-1) if against == "rest" else others.amax(-1)
     else:
         other = torch.tensor([p.against_index for p in pinned], device=logits.device)[:, None]
         others = scores.gather(1, other)[:, 0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ Keep = NDArray[np.bool_]
 
 Values = NDArray[np.float64]
 
-Game = Callable[[Keep], Values]
-"""Coalitions (M, N) in, what each is worth (M,) out."""
+Game = Callable[[Keep], Any]
+"""Coalitions (M, N) in, what each is worth (M,) out: an array, or what can be made one."""
 
 
 class Request(NamedTuple):
@@ -32,11 +32,12 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Attributes: values (M,); left, how many new coalitions may still be asked: 0 when the budget or the time is
-    spent."""
+    """Attributes: values (M,); left, how many new coalitions may still be asked; late, is the time up? Then a solver
+    that samples stops, once it has a first estimate."""
 
     values: Values
     left: int
+    late: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,15 @@ def whole(players: int) -> Keep:
     return found
 
 
+def check_budget(rows: int, most: int, players: int) -> None:
+    """Raise RecipeError where more rows are needed than may be spent."""
+    if rows > most:
+        raise RecipeError(
+            f"{rows} rows are needed for {players} players; {most} may be spent. Allow more rows (most), or let larger "
+            "units be the players."
+        )
+
+
 @dataclass(eq=False)
 class Play:
     """One game under way: keeps what was asked, so that nothing is asked twice, and minds the budget.
@@ -115,14 +125,19 @@ class Play:
         return len(self._known)
 
     def new(self) -> Keep:
-        """(M, N) coalitions that it waits for and that nobody knows yet, each once."""
+        """(M, N) coalitions that it waits for and that nobody knows yet, each once.
+
+        Raises:
+            RecipeError: more of them than may be asked.
+        """
         if self.request is None:
             return np.zeros((0, 0), dtype=bool)
         wanted = dict(zip(_keys(self.request.keep), self.request.keep, strict=True))
         found = [row for key, row in wanted.items() if key not in self._known]
+        check_budget(self.rows + len(found), self.most, self.request.keep.shape[1])
         return np.array(found, dtype=bool).reshape(len(found), self.request.keep.shape[1])
 
-    def tell(self, keep: Keep, values: Values, time_is_up: bool = False) -> None:
+    def tell(self, keep: Keep, values: Values, late: bool = False) -> None:
         """Go on with these values of what `new` gave.
 
         Raises:
@@ -138,7 +153,7 @@ class Play:
         self._known.update(zip(_keys(keep), values.tolist(), strict=True))
         told = np.array([self._known[key] for key in _keys(self.request.keep)])
         try:
-            self.request = self.asking.send(Answer(told, 0 if time_is_up else max(0, self.most - self.rows)))
+            self.request = self.asking.send(Answer(told, self.most - self.rows, late))
         except StopIteration as end:
             self.request, self.solution = None, replace(end.value, rows=self.rows)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from saliently.errors import RecipeError
-from saliently.games.asking import Asking, Keep, Request, Solution, Values, ends, whole
+from saliently.games.asking import Asking, Keep, Request, Solution, Values, check_budget, ends, whole
 from saliently.games.indices import Index, exact
 
 _MOST_EXACT = 20
+_ROUNDING = 1e-10
+"""Share of the squared values below which a strength is taken for rounding (of float32)."""
 
 
 def exactly(players: int, index: Index) -> Asking:
@@ -33,7 +35,9 @@ def exactly(players: int, index: Index) -> Asking:
 def without(players: int) -> Asking:
     """(N, N) what pairs do together next to all others: v(all) - v(all but i) - v(all but j) + v(all but both). On the
     diagonal v(all) - v(all but i), less half of the pairs that i is in: the second-order guess at v(all) - v(none)."""
-    everything, nothing = (yield Request(ends(players))).values
+    answer = yield Request(ends(players))
+    everything, nothing = answer.values
+    check_budget(2 + players * (players + 1) // 2, answer.left + 2, players)
     single, pairs = _singles_and_pairs(players)
     told = (yield Request(~np.concatenate([single, pairs]))).values
     lost = everything - told[:players]
@@ -46,7 +50,10 @@ def without(players: int) -> Asking:
 def arch_detect(players: int) -> Asking:
     """(N, N) strength of pairs: the mean of the squared mixed differences next to none and next to all others (Tsang et
     al. 2020, ArchDetect), shared by the two entries; 0 on the diagonal."""
-    everything, nothing = (yield Request(ends(players))).values
+    answer = yield Request(ends(players))
+    everything, nothing = answer.values
+    if players > 3:  # of fewer players some coalitions are the rest of others
+        check_budget(2 + players * (players + 1), answer.left + 2, players)
     single, pairs = _singles_and_pairs(players)
     both = np.concatenate([single, pairs])
     told = (yield Request(np.concatenate([both, ~both]))).values
@@ -61,7 +68,8 @@ def arch_attribute(players: int, groups: int) -> Asking:
     2020, ArchAttribute). The `groups` strongest pairs of ArchDetect are joined where they share a player; what is in
     none is a group of its own."""
     found = yield from arch_detect(players)
-    union = np.array(_groups(found.values, groups))
+    real = _ROUNDING * max(abs(found.everything), abs(found.nothing)) ** 2
+    union = np.array(_groups(np.where(found.values > real, found.values, 0.0), groups))
     told = (yield Request(union)).values - found.nothing
     values = np.zeros((players, players))
     for members, worth in zip(union, told, strict=True):

@@ -43,13 +43,13 @@ class Fit:
 def lime(players: int, samples: int, fit: Fit, random: Random) -> Asking:
     """LIME for text (Ribeiro et al. 2016): from all players a random number is taken away, and a ridge regression is
     fitted to what is left, near ones weighing more."""
-    everything, nothing = (yield Request(ends(players))).values.tolist()
+    answer = yield Request(ends(players))
+    everything, nothing = answer.values.tolist()
     drawn, told = _drawn(players, samples, random), np.zeros(0)
-    for at in range(0, samples, _AT_ONCE):
-        answer = yield Request(drawn[at : at + _AT_ONCE])
+    while len(told) < samples and answer.left and not (answer.late and len(told)):
+        at = len(told)
+        answer = yield Request(drawn[at : at + min(_AT_ONCE, answer.left)])
         told = np.concatenate([told, answer.values])
-        if not answer.left:
-            break
     keep, first, times = np.unique(drawn[: len(told)], axis=0, return_index=True, return_counts=True)
     sample = Sample(keep, told[first], times.astype(float))
     found = sample.local().solved(fit)

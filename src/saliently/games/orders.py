@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.random import Generator as Random
+from scipy.special import stdtrit
 
 from saliently.errors import RecipeError
 from saliently.games.asking import Asking, Keep, Request, Solution, Values, ends, share
@@ -104,10 +105,20 @@ def by_orders(tree: Tree, players: int, tolerance: float, random: Random) -> Ask
             there, back = _added(one, told[0], everything, nothing), _added(one[::-1], told[1], everything, nothing)
             found.append((there + back) / 2)
         every = np.array(found)
-        errors = every.std(0, ddof=1) / np.sqrt(len(every)) if len(every) > 1 else np.full(players, np.inf)
+        errors = _errors(every)
         error = share(errors, everything - nothing)
-        if error <= tolerance or answer.left < per_pair or (most is not None and len(found) >= most):
+        if error <= tolerance or answer.late or answer.left < per_pair or (most is not None and len(found) >= most):
             return Solution(every.mean(0), float(everything), float(nothing), errors)
+
+
+def _errors(every: Values) -> Values:
+    """(N,) standard errors of the mean; of few orders, as much larger as makes their normal intervals honest (t)."""
+    many = len(every)
+    if many < 2:
+        return np.full(every.shape[1], np.inf)
+    wider = stdtrit(many - 1, 0.975) / stdtrit(np.inf, 0.975)
+    found: Values = wider * every.std(0, ddof=1) / np.sqrt(many)
+    return found
 
 
 def prefixes(one: list[int]) -> Keep:

@@ -54,7 +54,7 @@ def sampled(players: int, index: Index, tolerance: float, random: Random) -> Ask
         found, errors = design.estimate(drawn)
         error = share(errors, design.everything - design.nothing)
         # Of few players most coalitions are known at some time; drawing them again costs no row, and has an end too.
-        if error <= tolerance or answer.left < 2 or len(drawn.keep) > 4 * 2 ** min(players, 30):
+        if error <= tolerance or answer.late or answer.left < 2 or len(drawn.keep) > 4 * 2 ** min(players, 30):
             return Solution(found, design.everything, design.nothing, errors)
 
 
@@ -132,8 +132,10 @@ class Design:
             total = total + len(ours.keep) * (base + mean)
             spread = spread + squares
         many = len(drawn.keep)
-        # The surrogates were fitted to the same few values: small samples look better than they are.
-        small = (many + self.border.shape[1]) / many
+        # The surrogates were fitted to the same few values, so that small samples look better than they are. Of players
+        # they have N numbers, of pairs N (N - 1) / 2, each kind fitted by itself.
+        players = self.border.shape[1]
+        small = (many + min(many, players if self.order == 1 else players * (players - 1) // 2)) / many
         return total / many, np.sqrt(spread / max(1, many - FOLDS) / many * small)
 
     def _known(self, surrogate: Surrogate) -> Values:

@@ -75,7 +75,7 @@ def orders(tree: Tree) -> int:
     """How many such orders there are."""
     if isinstance(tree, int):
         return 1
-    found = factorial(len(tree))
+    found: int = factorial(len(tree))
     for child in tree:
         found *= orders(child)
     return found

@@ -41,9 +41,9 @@ class Players:
         return len(self.names)
 
     @staticmethod
-    def nameless(many: int, seed: int = 0) -> Players:
-        """Players of whom nothing is known."""
-        return Players(("",) * many, ("",) * many, np.random.default_rng(seed_of(seed, many)))
+    def named(names: tuple[str, ...], seed: int) -> Players:
+        """Players of one field, of whom no more than their names is known."""
+        return Players(names, ("",) * len(names), np.random.default_rng(seed_of(seed, names)))
 
 
 @dataclass(frozen=True, repr=False)

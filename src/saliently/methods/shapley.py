@@ -55,7 +55,7 @@ class Enumerated(Sampled):
 
     def few(self, players: Players) -> bool:
         """Are all coalitions to be asked?"""
-        return len(players) <= max(FEW, self.exact)
+        return len(players) <= FEW or (len(players) <= self.exact and 2 ** len(players) <= self.most)
 
     def regressed(self, players: Players, index: Index) -> Asking:
         """Exact, or by sampled coalitions."""
@@ -86,7 +86,7 @@ class Shapley(Enumerated):
 
     def asking(self, players: Players) -> Asking:
         many = len(players)
-        if self.how == "exact" or many <= FEW or (self.how == "auto" and self.few(players)):
+        if self.how == "exact" or (self.how == "auto" and self.few(players)) or many <= FEW:
             return exactly(many, SHAPLEY)
         if self.how == "permutation":
             return by_orders(tuple(range(many)), many, self.tolerance, players.random)

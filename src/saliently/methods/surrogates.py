@@ -104,8 +104,8 @@ class ContextCite(Played):
     explained class. Units of nats, signed; sums to nothing in particular. The checks say how well it fits, and whether
     other ablations would name the same parts. With `keep=0.5`, no penalty and ever more ablations: the Banzhaf value.
 
-    Departure: a part that is taken away leaves a mask in its place where the model has one (`blank="delete"` cuts it
-    out, as the paper does, and is the default for models without a mask). Needs scikit-learn (the extra `lasso`).
+    Departure: a part that is taken away leaves a blank in its place; `blank="delete"` cuts it out, as the paper does.
+    Needs scikit-learn (the extra `lasso`).
     """
 
     name: ClassVar[str] = "context-cite"
@@ -131,10 +131,6 @@ class ContextCite(Played):
                 "model that gives probabilities. Leave the scale out."
             )
         return replace(target, of="log-odds")
-
-    def resolved(self, model: Model) -> ContextCite:
-        chosen = "mask" if "mask" in model.blank_ids else "delete"
-        return replace(self, blank=chosen) if self.blank is None else self
 
     def who(self, tokens: Tokens) -> Tensor:
         found = Played.who(self, tokens)
