@@ -33,7 +33,7 @@ app = typer.Typer(
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Shipped (default, bilstm), a folder, or a hub name.")]
 TargetOption = Annotated[str | None, typer.Option("--target", "-t", help="Label to explain; else the predicted one.")]
-AgainstOption = Annotated[str | None, typer.Option(help="Another label, 'rest' or 'mean': explain the difference.")]
+AgainstOption = Annotated[str | None, typer.Option(help="Another label, 'rest', 'mean' or 'next': the difference.")]
 ScaleOption = Annotated[
     str | None,
     typer.Option("--of", help="logit (default), probability, log-probability (default for language models), output."),
@@ -54,6 +54,10 @@ FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read text
 PairOption = Annotated[bool, typer.Option("--pair", help="Premise and hypothesis: two texts, or lines with a tab.")]
 TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that the model can't take whole; says so.")]
 WindowsOption = Annotated[bool, typer.Option("--windows", help="Read texts that are too long in windows; says so.")]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(help="For methods that sample: seconds a text, on the average; then stop with what there is."),
+]
 UnitsOption = Annotated[str, typer.Option(help="What gets a score: word, sentence, paragraph or field.")]
 BudgetOption = Annotated[int, typer.Option(min=1, help="Most tokens in a batch; less saves memory.")]
 PlanOption = Annotated[bool, typer.Option("--plan", help="Say what it would cost, and stop before it is spent.")]
@@ -85,6 +89,7 @@ def explain(
     truncate: TruncateOption = False,
     windows: WindowsOption = False,
     units: UnitsOption = "word",
+    seconds: SecondsOption = None,
     budget: BudgetOption = 2048,
     plan: PlanOption = False,
     device: DeviceOption = "cpu",
@@ -117,7 +122,7 @@ def explain(
     with progress(len(lines)) as bar:
         asked = _load(model, device, dtype)
         try:
-            options = Options(truncate, budget, bar.tick, windows, units)  # type: ignore[arg-type]
+            options = Options(truncate, budget, bar.tick, windows, units, seconds=seconds, error=bar.error)  # type: ignore[arg-type]
             for number, result in ask_all(asked, lines, chosen, wanted, options=options):
                 if isinstance(result, SaliencyError):
                     failures += 1
@@ -166,7 +171,8 @@ def compare(
     _check_save(save, several=False, endings=(".html", ".json"))
     with progress(1) as bar:
         asked = _load(model, device, dtype)
-        found = api.compare(asked, text, chosen, wanted, options=api.Options(truncate, budget, bar.tick, windows))
+        options = api.Options(truncate, budget, bar.tick, windows, error=bar.error)
+        found = api.compare(asked, text, chosen, wanted, options=options)
     for explanation in found.explanations if as_json else ():
         print_json(explanation.to_dict())
     if not as_json:

@@ -58,7 +58,7 @@ def contexts(tree: Tree) -> int:
     def count(tree: Tree, outside: int) -> int:
         if isinstance(tree, int):
             return 0
-        inside = 2 ** (len(tree) - 1)
+        inside = 1 << (len(tree) - 1)
         return 2 * inside * outside + sum(count(child, outside * inside) for child in tree)
 
     return 2 + count(tree, 1)

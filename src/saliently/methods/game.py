@@ -52,11 +52,12 @@ class Played(Method):
 
     Attributes: blank, what stands for a word that is not in the coalition; by, who plays: "unit" (words, or what
     `Options.units` names) or "token"; most, how many rows to spend on a text at most; seed, of samples. `adds`: do its
-    numbers share out the change from nothing?
+    numbers share out the change from nothing? `complete`: do they sum to it, whatever the game is?
     """
 
     vectors: ClassVar[bool] = False
     adds: ClassVar[bool] = True
+    complete: ClassVar[bool] = False
     blank: str | None = None
     by: Literal["unit", "token"] = "unit"
     most: int = 4096

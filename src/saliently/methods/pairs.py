@@ -34,6 +34,11 @@ class ShapleyInteraction(Enumerated):
     quantity: ClassVar[Quantity] = "interaction"
     index: Literal["k-sii", "sii", "stii", "fsii"] = "k-sii"
 
+    @property
+    def complete(self) -> bool:  # type: ignore[override]
+        """All but the bare index sum to the change."""
+        return self.index != "sii"
+
     def check(self) -> None:
         Enumerated.check(self)
         if self.index not in ("k-sii", "sii", "stii", "fsii"):

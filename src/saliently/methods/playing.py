@@ -22,6 +22,9 @@ from saliently.runner import Runner
 from saliently.types import Quantity, Tokens
 
 
+_ROUNDING = 1e-9
+
+
 class Rules(Protocol):
     """What of a method decides over a game; see `saliently.methods.game.Played`."""
 
@@ -29,6 +32,8 @@ class Rules(Protocol):
     def quantity(self) -> Quantity: ...
     @property
     def adds(self) -> bool: ...
+    @property
+    def complete(self) -> bool: ...
     @property
     def blanks(self) -> tuple[str, ...] | None: ...
     @property
@@ -102,7 +107,10 @@ class Games:
         errors: tuple[float, ...] = ()
         if found.errors is not None and found.errors.ndim == 1:
             errors = tuple((torch.from_numpy(found.errors) @ part).tolist())
+        change, total = found.everything - found.nothing, float(found.values.sum())
+        gap = abs(total - change) / abs(change) if change else float(abs(total) > _ROUNDING and "inf")
         return Checks(
+            gap=gap if self.rules.complete else None,
             error=found.error,
             errors=errors,
             tolerance=None if found.error is None else self.rules.within,

@@ -82,6 +82,7 @@ class Shapley(Enumerated):
 
     name: ClassVar[str] = "shapley"
     quantity: ClassVar[Quantity] = "saliency"
+    complete: ClassVar[bool] = True
     how: Literal["auto", "exact", "kernel", "permutation"] = "auto"
 
     def asking(self, players: Players) -> Asking:
@@ -110,6 +111,7 @@ class Owen(Sampled):
 
     name: ClassVar[str] = "owen"
     quantity: ClassVar[Quantity] = "saliency"
+    complete: ClassVar[bool] = True
     tree: str | tuple[Any, ...] = "halves"
 
     def check(self) -> None:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 
 class Progress(NamedTuple):
-    """Functions to call: `tick` with rows that were run, `show` with what prints the next result."""
+    """Functions to call: `tick` with rows that were run, `show` with what prints the next result, `error` with the
+    largest standard error of what is being sampled."""
 
     tick: Callable[[int], None]
     show: Callable[[Callable[[], None]], None]
+    error: Callable[[float], None]
 
 
 @contextmanager
@@ -31,12 +33,17 @@ def progress(total: int) -> Iterator[Progress]:
         rich.TimeElapsedColumn(),
     )
     with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task, rows = bar.add_task("0 rows", total=total), 0
+        task, rows, left = bar.add_task("0 rows", total=total), 0, ""
 
         def tick(more: int) -> None:
             nonlocal rows
             rows += more
-            bar.update(task, description=f"{rows} rows")
+            bar.update(task, description=f"{rows} rows{left}")
+
+        def error(share: float) -> None:
+            nonlocal left
+            left = f", error {share:.1%}"
+            bar.update(task, description=f"{rows} rows{left}")
 
         def show(result: Callable[[], None]) -> None:
             bar.stop()  # a bar must not stand between lines of output
@@ -46,7 +53,7 @@ def progress(total: int) -> Iterator[Progress]:
             bar.advance(task)
 
         try:
-            yield Progress(tick, show)
+            yield Progress(tick, show, error)
         except KeyboardInterrupt:
             bar.stop()
             sys.stderr.write("Interrupted; what was finished is printed above.\n")
