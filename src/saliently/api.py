@@ -66,7 +66,7 @@ def explain(
         text: one text, which gives one Explanation, or several, which give a list in the same order.
         method: a recipe such as "occlusion(blank='zero')"; `saliently methods` lists them.
         target: the label to explain, None for the class that the model predicts, or a Target for another scale.
-        against: another label, "rest" or "mean" for the others: explain the difference.
+        against: another label, "rest" or "mean" for the others, "next" for the best of them: explain the difference.
         options: truncation, memory, progress.
 
     Returns:
@@ -234,9 +234,8 @@ class _Job:
 def _job(model: Model, method: str | Method, target: Target, options: Options) -> _Job:
     """What is asked, with every default that depends on the model written out."""
     chosen = served(model, parse(method)).resolved(model)
-    return _Job(
-        model, chosen, target, Budget(options.budget, options.checkpoint, options.seconds), options.tick, options.error
-    )
+    budget = Budget(options.budget, options.checkpoint, options.seconds)
+    return _Job(model, chosen, chosen.asks(model, target), budget, options.tick, options.error)
 
 
 def _explain(job: _Job, inputs: list[Tokens]) -> list[_Found | SaliencyError]:

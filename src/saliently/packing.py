@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ from saliently.types import Tokens
 
 Blocks = Mapping[int, Tensor]
 """Example -> how much is kept, (R, T) or (R, T, D), one row each; R and T are that example's own."""
+
+Swaps = Mapping[int, Tensor]
+"""Example -> (R, T) the token ids of each row of its block; an example that is not in it keeps its own."""
+
+NO_SWAPS: Swaps = MappingProxyType({})
 
 
 @dataclass
@@ -141,12 +147,23 @@ class Shelf:
             line[slice(0, len(tokens)) if self.side == "right" else slice(longest - len(tokens), longest)] = tokens
         return places
 
-    def batch(self, pack: Pack, places: Tensor, device: torch.device, wanted: Tensor | None = None) -> Batch:
+    def batch(
+        self,
+        pack: Pack,
+        places: Tensor,
+        device: torch.device,
+        wanted: Tensor | None = None,
+        swaps: Swaps = NO_SWAPS,
+    ) -> Batch:
         """The rows of a pack as the model takes them."""
         rows = self.text[torch.from_numpy(pack.example)][:, None]
         mask = places >= 0
         at = places.clamp(min=0)
-        ids = self.ids[rows, at].masked_fill(~mask, self.pad)
+        ids = self.ids[rows, at]
+        for line, (example, row) in enumerate(zip(map(int, pack.example), map(int, pack.row), strict=True)):
+            if example in swaps:
+                ids[line] = swaps[example][row][at[line]]
+        ids = ids.masked_fill(~mask, self.pad)
         kinds = None if self.kinds is None else self.kinds[rows, at].masked_fill(~mask, 0).to(device)
         asked = None if wanted is None else wanted.to(device)
         streams = tuple(stream[rows[:, 0]].to(device) for stream in self.streams)

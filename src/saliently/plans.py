@@ -96,7 +96,7 @@ def plan(
     asked = load(model) if isinstance(model, (str, Path)) else model
     # A default that takes passes to find out, as of lrp's variant, does not change what a row costs.
     chosen = Method.resolved(served(asked, parse(method)), asked)
-    wanted = wanted_of(asked, target, against)
+    wanted = chosen.asks(asked, wanted_of(asked, target, against))
     several: Iterable[Text] = [texts] if isinstance(texts, (str, bytes, Mapping)) else texts
     counted = _Counted(asked, chosen, wanted, options)
     reading, generated = _without_generating(asked)

@@ -24,10 +24,10 @@ from saliently import erase, packing
 from saliently.errors import ModelError, SaliencyWarning
 from saliently.models.base import Model
 from saliently.models.checkpoints import checkpointed
-from saliently.packing import Blocks, Budget, Pack
+from saliently.packing import NO_SWAPS, Blocks, Budget, Pack, Swaps
 from saliently.passes import Pass, Path, Reading, Slope
 from saliently.questions import Lines, Questions
-from saliently.shared import Shared
+from saliently.shared import Shared, same_words
 from saliently.slopes import slopes
 from saliently.types import Target, Tokens
 from saliently.values import Answer, Values
@@ -82,11 +82,15 @@ class Runner:
         """One row an example: every word blanked."""
         return {i: erase.nothing(tokens) for i, tokens in enumerate(self.inputs)}
 
-    def values(self, blocks: Blocks, blank: str = "zero") -> dict[int, Tensor]:
-        """Example -> (R,) float64: the explained number at each row; NaN where a row has no token left to run."""
-        self._pin(blocks)
+    def values(self, blocks: Blocks, blank: str = "zero", *, swaps: Swaps = NO_SWAPS) -> dict[int, Tensor]:
+        """Example -> (R,) float64: the explained number at each row; NaN where a row has no token left to run.
+
+        `swaps` puts other words into rows, by their token ids; what a row keeps less than whole is blanked all the
+        same.
+        """
+        self._pin(blocks, swaps=swaps)
         found = {example: torch.full((len(keep),), torch.nan, dtype=torch.float64) for example, keep in blocks.items()}
-        for (lines, values), ran in self._values(Shared.of(blocks, self.inputs), blank):
+        for (lines, values), ran in self._values(Shared.of(blocks, self.inputs, swaps=swaps), blank):
             for example, row, whole, value in zip(lines.example, lines.row, lines.whole, values, strict=True):
                 found[example][row] = value
                 self.forward_rows[example] += ran or whole
@@ -195,10 +199,11 @@ class Runner:
         evaluate = partial(self.questions.evaluate, lines)
         return Pass(self.model, batch, x.requires_grad_(), word, blank, evaluate)
 
-    def _pin(self, blocks: Blocks, path: Path = Path()) -> None:
+    def _pin(self, blocks: Blocks, path: Path = Path(), swaps: Swaps = NO_SWAPS) -> None:
         """Make sure that the explained numbers are pinned by the unchanged input before anything else runs."""
         open_ = [i for i in blocks if self.questions.pins[i] is None]
-        if path.jitter is None and all(bool((blocks[i][0] == 1).all()) for i in open_):
+        own = {i for i in open_ if i not in swaps or same_words(swaps[i][:1], self.inputs[i])[0]}
+        if path.jitter is None and all(bool((blocks[i][0] == 1).all()) and i in own for i in open_):
             return  # the first row of each block is the unchanged input, and no other row of that block runs before it
         self.values({i: erase.everything(self.inputs[i]) for i in open_})
 

@@ -54,7 +54,11 @@ class Values:
         wanted: dict[int, list[int]] = {}
         for (e, _), askers in self.shared.asked.items():
             wanted.setdefault(e, []).extend(term.token for i, _ in askers for term in self.questions.spots[i].terms)
-        found = {e: leaving(keep, wanted[e], self.delete) for e, keep in self.shared.blocks.items()}
+        found = {
+            e: leaving(keep, wanted[e], self.delete)
+            for e, keep in self.shared.blocks.items()
+            if e not in self.shared.swaps  # rows with other words in them are run whole
+        }
         return {e: leaves for e, leaves in found.items() if leaves is not None}
 
     def from_start(self) -> dict[int, NDArray[np.int64]]:
@@ -100,7 +104,7 @@ class Values:
     def _run(self, pack: Pack, places: Tensor, run: Callable[[Batch, Tensor | None], Tensor]) -> Answer:
         lines = self.shared.lines(pack)
         wanted = self.questions.wanted(lines, len(pack))
-        batch, x = self.shelf.batch(pack, places, self.model.device, wanted), None
+        batch, x = self.shelf.batch(pack, places, self.model.device, wanted, self.shared.swaps), None
         if not self.delete:
             keep = packing.keeps(pack, places, self.shared.blocks).to(self.model.device)
             if self.model.vectors and not bool((keep == 1).all()):

@@ -12,7 +12,7 @@ from saliently import erase
 from saliently.checks import Checks
 from saliently.models.base import Model
 from saliently.runner import Runner
-from saliently.types import Grouping, Quantity, Tokens
+from saliently.types import Grouping, Quantity, Target, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,15 @@ class Method(ABC):
     def resolved(self, model: Model) -> Method:
         """The same method with every default that depends on the model written out."""
         return replace(self, blank=erase.default_blank(model)) if self.blanks == () else self  # type: ignore[type-var]
+
+    def asks(self, model: Model, target: Target) -> Target:
+        """The question that it puts where the user asks for `target`: the same one, unless the method is about another
+        number of the model's output.
+
+        Raises:
+            RecipeError: it can't answer that question, or not of such a model.
+        """
+        return target
 
     @property
     def blanks(self) -> tuple[str, ...] | None:
