@@ -78,25 +78,22 @@ def _shapley(model: Model, texts: Sequence[str], turns: int, table: Table) -> bo
         if error.ninth <= ERROR:
             break
     worth = [shap_calls.game(model, each.tokens, each.target.index) for each in truth]
-    sums = [np.zeros(len(each.words())) for each in truth]
+    many = [len(each.words()) for each in truth]
+    sums = [np.zeros(n) for n in many]
     theirs, spent, needed = Error(np.inf, np.inf), 0.0, 0
     for turn in range(1, turns + 1):
         found, more = _timed(
-            lambda turn=turn: [shap_calls.permutation(w, len(s), turn) for w, s in zip(worth, sums, strict=True)]
+            lambda turn=turn: [shap_calls.permutation(w, n, turn) for w, n in zip(worth, many, strict=True)]
         )
         sums, spent, needed = [s + f for s, f in zip(sums, found, strict=True)], spent + more, turn
         theirs = _error(truth, [s / turn for s in sums])
-        if theirs.mean <= error.mean and not _shapley_mean_said(table):
+        if theirs.mean <= error.mean and not table.row_count:
             table.add_row("shapley, same mean", "", f"{spent:.0f} s, {theirs}", f"{spent / seconds:.2f}", "")
         if theirs.ninth <= error.ninth:
             break
     rows = sum(each.checks.forward_rows for each in ours)
-    asked = sum(2 * len(s) + 1 for s in sums) * needed
+    asked = sum(2 * n + 1 for n in many) * needed
     return _row(table, "shapley", (seconds, rows, error), (spent, asked, theirs), theirs.ninth > error.ninth)
-
-
-def _shapley_mean_said(table: Table) -> bool:
-    return table.row_count > 0
 
 
 def _owen(model: Model, texts: Sequence[str], table: Table) -> bool:

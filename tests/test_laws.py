@@ -32,6 +32,8 @@ ONE_ANSWER = [
     "shapley-interaction(blank='zero')",
     "pairwise-occlusion(blank='zero')",
     "archipelago(blank='zero', groups=2)",
+    "integrated-hessians(blank='zero')",
+    "hierarchical-occlusion(blank='zero', share=1.0)",
 ]
 
 
@@ -129,6 +131,7 @@ NO_MATTER = [
     "gradient-x-input",
     "ig(blank='zero')",
     "occlusion(blank='zero')",
+    "integrated-hessians(blank='zero')",
     "shapley(blank='zero', by='token')",
 ]
 GAMES = ["owen(blank='zero', by='token')", "banzhaf(blank='zero', by='token')", "archipelago(blank='zero', by='token')"]

@@ -83,7 +83,11 @@ def test_windows_over_a_long_text() -> None:
     assert found.longest > tiny.LONGEST
 
 
-@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+# Without a language model of its own this one is for masked language models alone.
+PLANNED = [row for row in METHODS if row.name != "input-marginalization"]
+
+
+@pytest.mark.parametrize("row", PLANNED, ids=lambda row: row.name)
 def test_every_method_has_a_plan_and_one_short_row_is_all_that_runs(row: Any) -> None:
     module = tiny.bert_module()
     model = saliently.wrap(module, tiny.wordpiece())

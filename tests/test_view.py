@@ -110,9 +110,9 @@ toy · saliently 0.1.0
 
 GOLDEN_40_OF_FAILED_SENSITIVITY = """\
 How fast does the logit of GOOD change
-when a word's embedding moves a little?
-Measured by toy(blank='zero'), to tell
-developers what toy relies on.
+when a word changes a little? Measured
+by toy(blank='zero'), to tell developers
+what toy relies on.
 
 ▲ Check failed. The scores sum to 2.5,
   the change to be explained is 3.5: a

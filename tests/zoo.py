@@ -242,8 +242,8 @@ BOTH: dict[str, Maker] = {
 }
 
 TORCH: dict[str, Maker] = {
-    "transformer-encoder": _plain(lambda: Stack(False), "embed"),
-    "transformer-encoder-norm-first": _plain(lambda: Stack(True), "embed"),
+    "transformer-encoder": _plain(lambda: Stack(False), "embed", 2.0),
+    "transformer-encoder-norm-first": _plain(lambda: Stack(True), "embed", 2.0),
 }
 
 RECURRENT: dict[str, Maker] = {

@@ -10,6 +10,13 @@ REST = "the rest"
 _MOST_LOST, _LEAST_LOST = 0.01, 1e-6
 
 
+def missed(total: float, change: float) -> float:
+    """How far a total is from the change that it should be, as a share of it."""
+    if change:
+        return abs(total - change) / abs(change)
+    return float("inf") if abs(total) > _LEAST_LOST else 0.0
+
+
 @dataclass(frozen=True)
 class Checks:
     """What speaks for or against a result; None where a check does not apply.

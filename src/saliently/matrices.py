@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saliently.checks import missed
 from saliently.errors import RecipeError
 from saliently.types import Explanation, Pinned, Tokens, join_notes
 
@@ -133,7 +134,7 @@ def _added(checks: list[Checks], change: float | None) -> Checks:
     total = sum(each.total or 0.0 for each in checks)
     gap = checks[0].gap
     if gap is not None and change is not None:
-        gap = abs(total - change) / abs(change) if change else float("inf") if total else 0.0
+        gap = missed(total, change)
     kept: dict[str, float] = {}
     for each in checks:
         for who, amount in each.kept:

@@ -154,8 +154,10 @@ class _Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         for given in tree_leaves((args, kwargs)):
-            if isinstance(given, Tensor):
+            if isinstance(given, Tensor) and _key(given) not in self.known:
+                # What was there before may go, and its place be taken by a new tensor.
                 self.known.add(_key(given))
+                weakref.finalize(given.untyped_storage(), self.known.discard, _key(given))
         found = function(*args, **(kwargs or {}))
         for made in tree_leaves(found):
             if isinstance(made, Tensor) and _key(made) not in self.known:

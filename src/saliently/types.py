@@ -126,8 +126,10 @@ class Target:
 
     Attributes:
         label: a label's name or index; None for the class that the model predicts.
-        against: another label, "rest" for all others together, or "mean" for the mean of all others (what LRP calls a
-            contrastive start): the difference is explained.
+        against: another label, "rest" for all others together, "mean" for the mean of all others (what LRP calls a
+            contrastive start), or "next" for the largest of all others, whichever that is in a text and in each of its
+            variants, so that the sign is the decision: the difference is explained. A label that is called so itself is
+            named by its index.
         of: the scale: "logit", "probability", "log-probability" or "log-odds" (nats; of a response p / (1 - p) of the
             whole); by default the logit, for language models the log-probability, and for regression "output", the
             number itself.
@@ -161,7 +163,7 @@ class Pinned:
     label: str
     of: Scale
     against_index: int | None = None
-    against: str | None = None  # a label, "rest" or "mean"
+    against: str | None = None  # a label, "rest", "mean" or "next"
     predicted: bool = True  # is this the class that the model predicts?
     at: str | None = None  # what the explained place is called, where there are several
 
@@ -172,6 +174,8 @@ class Pinned:
             rest = " against all other classes"
         if self.against == "mean":
             rest = " less the mean of all other classes"
+        if self.against == "next":
+            rest = " less that of the next best class"
         return f"the {self.of} of {self.label}{'' if self.at is None else f' at {self.at}'}{rest}"
 
     @property
@@ -222,11 +226,11 @@ class Explanation:
         """In one sentence: what was asked, measured how, against what, and for whom the answer is."""
         what = self.target.describe()
         asked = {
-            "sensitivity": f"How fast does {what} change when a word's embedding moves a little?",
+            "sensitivity": f"How fast does {what} change when a word changes a little?",
             "saliency": f"How much did each word add to {what}"
             + (f", against the same text with words taken away (blank: {self.blank})?" if self.blank else "?"),
             "attention": f"How much weight does the model's attention put on each word while computing {what}?",
-            "selection": f"Which words were kept as enough for {what}?",
+            "selection": f"Which few words decide {what}?",
             "interaction": f"How much do pairs of words add together to {what}"
             + (f", against the same text with words taken away (blank: {self.blank})?" if self.blank else "?"),
         }[self.quantity]

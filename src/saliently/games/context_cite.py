@@ -50,7 +50,8 @@ def _fitted(lasso: Any, keep: Keep, told: Values, sparse: Sparse) -> Values:
     """(N,) what each player adds."""
     scale = keep.std(0)
     scale[scale == 0] = 1.0  # a player that was always there, or never: nothing can be told of it
-    fitted = lasso(alpha=sparse.penalty).fit((keep - keep.mean(0)) / scale, told / sparse.outputs)
+    # Without a state of its own it would draw from numpy's global one.
+    fitted = lasso(alpha=sparse.penalty, random_state=0).fit((keep - keep.mean(0)) / scale, told / sparse.outputs)
     found: Values = fitted.coef_ / scale * sparse.outputs
     return found
 

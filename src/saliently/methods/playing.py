@@ -13,16 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saliently.checks import Checks
+from saliently.checks import Checks, missed
 from saliently.errors import NumberError
 from saliently.games.asking import Asking, Keep, Play, Solution, Values
 from saliently.methods.base import Scores
 from saliently.methods.rounding import rounding
 from saliently.runner import Runner
 from saliently.types import Quantity, Tokens
-
-
-_ROUNDING = 1e-9
 
 
 class Rules(Protocol):
@@ -108,9 +105,8 @@ class Games:
         if found.errors is not None and found.errors.ndim == 1:
             errors = tuple((torch.from_numpy(found.errors) @ part).tolist())
         change, total = found.everything - found.nothing, float(found.values.sum())
-        gap = abs(total - change) / abs(change) if change else float(abs(total) > _ROUNDING and "inf")
         return Checks(
-            gap=gap if self.rules.complete else None,
+            gap=missed(total, change) if self.rules.complete else None,
             error=found.error,
             errors=errors,
             tolerance=None if found.error is None else self.rules.within,

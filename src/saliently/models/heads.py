@@ -133,9 +133,10 @@ def _check_several(target: Target, many: int) -> None:
     """Raise RecipeError for a question that is one of a single token."""
     named = target.against if target.label is None else target.label
     if named is not None:
+        what = f"A target against {named!r}" if target.label is None else f"{named!r}"
         raise RecipeError(
-            f"{named!r} was asked for at {many} tokens of the response; a label is of one token. Say which, with at= "
-            "and its number."
+            f"{what} was asked for at {many} tokens of the response; a label is of one token. Say which, with at= and "
+            "its number."
         )
     if target.of == "probability":
         raise RecipeError(

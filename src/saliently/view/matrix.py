@@ -38,7 +38,12 @@ def matrix_parts(matrix: Matrix) -> Document:
 
 
 def _against(target: Pinned) -> str:
-    others = {None: "", "rest": " against all others", "mean": " less the mean of all others"}
+    others = {
+        None: "",
+        "rest": " against all others",
+        "mean": " less the mean of all others",
+        "next": " less the next best",
+    }
     return others.get(target.against, f" less that of {target.against}")
 
 
