@@ -10,7 +10,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from saliently.cli import app
-from saliently.names import METHODS
+from saliently.listed import METHODS
 
 FOLDER = Path(__file__).parent
 

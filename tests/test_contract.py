@@ -1,4 +1,4 @@
-"""What every method promises on every kind of model. A new row in `names.METHODS` is tested by being there."""
+"""What every method promises on every kind of model. A new row in `listed.METHODS` is tested by being there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import saliently
+from saliently.listed import METHODS
 from saliently.methods.base import Method
 from saliently.models.base import Model
 from saliently.models.batch import Batch
-from saliently.names import METHODS, parse
+from saliently.names import parse
 from saliently.types import Explanation
 from saliently.view.record import from_dict, to_dict
 from tests import tiny

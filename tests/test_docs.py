@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import saliently
+from saliently.listed import METHODS
 from saliently.models.tasks import TASKS
-from saliently.names import METHODS
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent

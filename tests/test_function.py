@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import saliently
+from saliently.listed import METHODS, Row
 from saliently.models.function import Words, wrap_function
-from saliently.names import METHODS, Row, parse
+from saliently.names import parse
 from saliently.types import Target
 from tests import tiny
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 import saliently
+from saliently.listed import METHODS
 from saliently.models.base import Model
 from saliently.models.batch import Batch
-from saliently.names import METHODS, parse
+from saliently.names import parse
 from tests import tiny
 
 TEXT = "A gorgeous, witty, seductive movie."

@@ -23,7 +23,7 @@ LAYERS = (
     ("erase", "targets", "packing"),
     ("questions", "passes", "shared", "slopes", "reuse", "values", "runner"),
     ("methods", "metrics"),
-    ("names",),
+    ("listed", "names"),
     ("chunks", "windows"),
     ("api", "importances", "attentions", "solving"),
     ("interventions", "contrasts"),

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 import saliently
 from saliently.cli import app
+from saliently.listed import METHODS
 from saliently.models.base import Model
-from saliently.names import METHODS, parse
+from saliently.names import parse
 from saliently.types import Target
 from tests import tiny
 

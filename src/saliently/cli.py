@@ -15,7 +15,7 @@ import typer
 
 from saliently.errors import InputError, SaliencyError, SaliencyWarning
 from saliently.given import labelled, objects, pairs, place, texts_of
-from saliently.names import METHODS
+from saliently.listed import METHODS
 from saliently.view.terminal import print_json, print_table, progress
 
 if TYPE_CHECKING:

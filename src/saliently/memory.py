@@ -17,10 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from saliently.errors import SaliencyError
+from saliently.listed import METHODS
 from saliently.methods.base import Method
 from saliently.models.base import Model
 from saliently.models.heads import Spot, Term
-from saliently.names import METHODS
 from saliently.packing import Budget
 from saliently.passes import Path
 from saliently.runner import Runner

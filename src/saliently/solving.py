@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from saliently.errors import RecipeError
 from saliently.games.asking import Game, Solution, play
+from saliently.listed import METHODS
 from saliently.methods.base import Method
 from saliently.methods.game import Played, Players
-from saliently.names import METHODS, parse
+from saliently.names import parse
 
 
 def solve(game: Game, players: int | Sequence[str], method: str | Method = "shapley") -> Solution:
