@@ -155,6 +155,18 @@ def test_2000_words_one_by_one_end_with_an_answer_or_an_error() -> None:
         saliently.explain("bilstm", text, "archipelago")
 
 
+def test_pairs_of_too_many_players_are_refused_before_anything_is_spent() -> None:
+    asked: list[int] = []
+
+    def game(keep: np.ndarray) -> np.ndarray:
+        asked.append(len(keep))
+        return keep.sum(1)
+
+    with pytest.raises(saliently.RecipeError, match=r"pairs of 400 players .* up to 150 players"):
+        saliently.solve(game, 400, "shapley-interaction")
+    assert sum(asked) == 2
+
+
 def test_a_repeated_word_is_one_player_of_lime() -> None:
     text = "good film , good scene , bad end"
     merged = saliently.explain(tiny.bert(torch.float64), text, "lime(samples=None)")

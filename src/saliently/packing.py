@@ -160,9 +160,10 @@ class Shelf:
         mask = places >= 0
         at = places.clamp(min=0)
         ids = self.ids[rows, at]
-        for line, (example, row) in enumerate(zip(map(int, pack.example), map(int, pack.row), strict=True)):
-            if example in swaps:
-                ids[line] = swaps[example][row][at[line]]
+        if swaps:
+            for line, (example, row) in enumerate(zip(map(int, pack.example), map(int, pack.row), strict=True)):
+                if example in swaps:
+                    ids[line] = swaps[example][row][at[line]]
         ids = ids.masked_fill(~mask, self.pad)
         kinds = None if self.kinds is None else self.kinds[rows, at].masked_fill(~mask, 0).to(device)
         asked = None if wanted is None else wanted.to(device)

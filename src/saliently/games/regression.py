@@ -12,7 +12,7 @@ N players, M pairs of coalitions.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator as Random
@@ -26,7 +26,7 @@ FOLDS = 8
 FEWEST = 16
 """Pairs of coalitions, beside those of single players, before an error is estimated."""
 
-_LEAST = 4
+_LEAST, _MOST_PAIRED = 4, 150
 
 
 def sampled(players: int, index: Index, tolerance: float, random: Random) -> Asking:
@@ -43,14 +43,19 @@ def sampled(players: int, index: Index, tolerance: float, random: Random) -> Ask
             f"Sampled coalitions of {players} players were asked for, with {answer.left + 2} rows to spend; it takes "
             f"{_LEAST} players and {need + 2} rows at least. Allow more rows, or let larger units be the players."
         )
+    if index.second is not None and players > _MOST_PAIRED:
+        raise RecipeError(
+            f"What pairs of {players} players do together was to be sampled; tables of all pairs are held for up to "
+            f"{_MOST_PAIRED} players. Let larger units be the players, or use pairwise-occlusion or archipelago."
+        )
     everything, nothing = answer.values.tolist()
     design = design.told(everything, nothing, Pairs.of(design.border, (yield from _both(design.border, None)).values))
-    drawn, asked, error = design.none, 0, None
+    drawn, error = design.none, None
     while True:
         many = _more(drawn, players, error, tolerance)
         new = design.draw(min(many, answer.left // 2), random)
         answer = yield from _both(new, error)
-        drawn, asked = drawn.join(Pairs.of(new, answer.values)), asked + 2 * len(new)
+        drawn = drawn.join(Pairs.of(new, answer.values))
         found, errors = design.estimate(drawn)
         error = share(errors, design.everything - design.nothing)
         # Of few players most coalitions are known at some time; drawing them again costs no row, and has an end too.
@@ -100,7 +105,8 @@ class Design:
         return Design(index, weights, border, sizes)
 
     def told(self, everything: float, nothing: float, edge: Pairs) -> Design:
-        return Design(self.index, self.weights, self.border, self.sizes, everything, nothing, edge)
+        """The same, with what was asked before anything is drawn."""
+        return replace(self, everything=everything, nothing=nothing, edge=edge)
 
     @property
     def none(self) -> Pairs:
