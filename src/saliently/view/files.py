@@ -1,4 +1,4 @@
-"""Explanations to a file; the ending of its name says how."""
+"""Explanations and reports to a file; the ending of its name says how."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 from saliently.errors import RecipeError
 from saliently.matrices import Matrix
+from saliently.reports import Report
 from saliently.types import Comparison, Explanation
 from saliently.view.chart import chart
 from saliently.view.heat import heat_chart
 from saliently.view.page import comparison_page, matrix_page, page
 from saliently.view.pairs_chart import pairs_chart
 from saliently.view.record import dumps, dumps_comparison, dumps_matrix
+from saliently.view.report_page import report_page
+from saliently.view.report_record import dumps_report
 
 ENDINGS = (".html", ".json", ".jsonl", ".png", ".svg")
 
@@ -57,7 +60,18 @@ def save_matrix(matrix: Matrix, path: str | Path) -> None:
     write_whole(Path(path), written.encode("utf-8", "backslashreplace"))
 
 
-def check_ending(path: str | Path, known: Sequence[str] = ENDINGS) -> str:
+def save_report(report: Report, path: str | Path) -> None:
+    """Write what an experiment found as `.html` or `.json`.
+
+    Raises:
+        RecipeError: any other ending.
+    """
+    ending = check_ending(path, (".html", ".json"), "A report")
+    written = report_page(report) if ending == ".html" else dumps_report(report) + "\n"
+    write_whole(Path(path), written.encode("utf-8", "backslashreplace"))
+
+
+def check_ending(path: str | Path, known: Sequence[str] = ENDINGS, what: str = "An explanation") -> str:
     """The ending of a file's name in small letters, before any work is done for it.
 
     Raises:
@@ -66,7 +80,7 @@ def check_ending(path: str | Path, known: Sequence[str] = ENDINGS) -> str:
     ending = Path(path).suffix.lower()
     if ending not in known:
         raise RecipeError(
-            f"An explanation was to be saved as {str(path)!r}; the ending {ending!r} is not known. "
+            f"{what} was to be saved as {str(path)!r}; the ending {ending!r} is not known. "
             f"Use one of {', '.join(known)}."
         )
     return ending

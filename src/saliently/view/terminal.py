@@ -61,6 +61,38 @@ def progress(total: int) -> Iterator[Progress]:
 
 
 @contextmanager
+def steps(sizes: Sequence[int], interrupted: str) -> Iterator[Callable[[str, bool], None]]:
+    """Long work in steps of such sizes: a bar on standard error, or a line a step where that is no terminal. Gives a
+    function to call when a step is done, with its name and whether it was run now. An interrupt says what was asked to
+    be said, and leaves with code 130."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        rich.BarColumn(),
+        rich.TaskProgressColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+    )
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task, left = bar.add_task("", total=sum(sizes)), list(sizes)
+
+        def done(name: str, new: bool) -> None:
+            bar.update(task, advance=left.pop(0), description=f"{name} is done")
+            if new and not console.is_terminal:
+                sys.stderr.write(f"{len(sizes) - len(left)} of {len(sizes)}: {name}\n")
+
+        try:
+            yield done
+        except KeyboardInterrupt:
+            bar.stop()
+            sys.stderr.write(f"{interrupted}\n")
+            sys.exit(130)
+
+
+@contextmanager
 def whole() -> Iterator[None]:
     """An interrupt inside the block waits for its end, so that no line is cut; a second one does not wait."""
     came: list[int] = []
