@@ -1,4 +1,5 @@
-"""Every method in one line of plain text. Listing them loads no torch; a test holds each row against its class."""
+"""Every method and every metric in one line of plain text. Listing them loads no torch; a test holds each row against
+its class."""
 
 from __future__ import annotations
 
@@ -15,6 +16,16 @@ class Row(NamedTuple):
     completeness: str
     paper: str
     aliases: tuple[str, ...] = ()
+
+
+class MetricRow(NamedTuple):
+    """One metric: its name in recipes, its class, which way is good, and what it means."""
+
+    name: str
+    where: str
+    better: str
+    said: str
+    paper: str
 
 
 METHODS = (
@@ -275,5 +286,71 @@ METHODS = (
         "words^2 forward",
         "none; of groups the residual is reported",
         "Tsang et al. 2020",
+    ),
+)
+
+METRICS = (
+    MetricRow(
+        "comprehensiveness",
+        "saliently.metrics.erasure:Comprehensiveness",
+        "higher",
+        "drop of the target when the strongest words are taken away",
+        "DeYoung et al. 2020",
+    ),
+    MetricRow(
+        "sufficiency",
+        "saliently.metrics.erasure:Sufficiency",
+        "lower",
+        "drop of the target when only the strongest words are left",
+        "DeYoung et al. 2020",
+    ),
+    MetricRow(
+        "soft-comprehensiveness",
+        "saliently.metrics.erasure:SoftComprehensiveness",
+        "higher",
+        "drop when each word fades by its score, as a share of the drop without words",
+        "Zhao and Aletras 2023",
+    ),
+    MetricRow(
+        "soft-sufficiency",
+        "saliently.metrics.erasure:SoftSufficiency",
+        "higher",
+        "how much of the target is left when each word is kept by its score",
+        "Zhao and Aletras 2023",
+    ),
+    MetricRow(
+        "deletion",
+        "saliently.metrics.erasure:Deletion",
+        "lower",
+        "mean of the target while words go, strongest first",
+        "Samek et al. 2017; Petsiuk et al. 2018",
+    ),
+    MetricRow(
+        "insertion",
+        "saliently.metrics.erasure:Insertion",
+        "higher",
+        "mean of the target while words come, strongest first",
+        "Petsiuk et al. 2018",
+    ),
+    MetricRow(
+        "infidelity",
+        "saliently.metrics.sums:Infidelity",
+        "lower",
+        "squared error of summed scores against the loss of random sets of words",
+        "Yeh et al. 2019",
+    ),
+    MetricRow(
+        "sensitivity-n",
+        "saliently.metrics.sums:SensitivityN",
+        "higher",
+        "correlation of summed scores with the loss of random sets of words",
+        "Ancona et al. 2018",
+    ),
+    MetricRow(
+        "completeness-gap",
+        "saliently.metrics.sums:CompletenessGap",
+        "lower",
+        "how far the scores are from summing to the whole change, as a share of it",
+        "Sundararajan et al. 2017",
     ),
 )

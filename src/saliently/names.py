@@ -1,22 +1,42 @@
-"""Recipes: `"occlusion(blank='zero')"` to a method and back."""
+"""Recipes: `"occlusion(blank='zero')"` to a method and back, `"deletion(steps=10)"` to a metric."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from saliently.errors import RecipeError, did_you_mean
-from saliently.listed import METHODS
+from saliently.listed import METHODS, METRICS, MetricRow, Row
 
 if TYPE_CHECKING:
     from saliently.methods.base import Method
+    from saliently.metrics.base import Metric
+
+T = TypeVar("T")
 
 
-_BY_NAME = {name: row for row in METHODS for name in (row.name, *row.aliases)}
-_PRESETS = {"omission": {"blank": "delete"}, "cp-lrp": {"variant": "cp"}, "attn-lrp": {"variant": "attn"}}
+class _Kind(NamedTuple):
+    """What recipes are of. Attributes: what, in messages; rows; by_name, aliases too; presets, of aliases; example."""
+
+    what: str
+    rows: Sequence[Row] | Sequence[MetricRow]
+    by_name: Mapping[str, Row] | Mapping[str, MetricRow]
+    presets: Mapping[str, Mapping[str, Any]]
+    example: str
+
+
+_METHOD = _Kind(
+    "Method",
+    METHODS,
+    {name: row for row in METHODS for name in (row.name, *row.aliases)},
+    {"omission": {"blank": "delete"}, "cp-lrp": {"variant": "cp"}, "attn-lrp": {"variant": "attn"}},
+    "integrated-gradients(blank='zero', steps=64)",
+)
+_METRIC = _Kind("Metric", METRICS, {row.name: row for row in METRICS}, {}, "comprehensiveness(average='paper')")
 
 
 def parse(recipe: str | Method) -> Method:
@@ -27,18 +47,46 @@ def parse(recipe: str | Method) -> Method:
     Raises:
         RecipeError: no such method or parameter, or a value that does not fit.
     """
-    if not isinstance(recipe, str):
-        return _method(recipe)
-    name, given = _split(recipe)
-    if name not in _BY_NAME:
+    if isinstance(recipe, str):
+        method: Method = _made(recipe, _METHOD)
+        return method
+    from saliently.methods.base import Method as Known
+
+    return _known(recipe, Known, "method", "occlusion")
+
+
+def parse_metric(recipe: str | Metric) -> Metric:
+    """A metric from its recipe, read as `parse` reads a method's; `parse_metric(repr(metric)) == metric`.
+
+    Raises:
+        RecipeError: no such metric or parameter, or a value that does not fit.
+    """
+    if isinstance(recipe, str):
+        metric: Metric = _made(recipe, _METRIC)
+        return metric
+    from saliently.metrics.base import Metric as Known
+
+    return _known(recipe, Known, "metric", "comprehensiveness")
+
+
+def _known(given: T, kind: Any, what: str, example: str) -> T:
+    if not isinstance(given, kind):
+        raise RecipeError(f"A recipe or a {what} was asked for; found {given!r:.60}. Give a name such as {example!r}.")
+    return given
+
+
+def _made(recipe: str, kind: _Kind) -> Any:
+    """The method or metric that a recipe names."""
+    name, given = _split(recipe, kind.example)
+    if name not in kind.by_name:
         raise RecipeError(
-            f"Method {name!r} was asked for; there are {', '.join(row.name for row in METHODS)}."
-            f"{did_you_mean(name, _BY_NAME)}"
+            f"{kind.what} {name!r} was asked for; there are {', '.join(row.name for row in kind.rows)}."
+            f"{did_you_mean(name, kind.by_name)}"
         )
-    module, _, kind = _BY_NAME[name].where.partition(":")
-    method: type[Method] = getattr(import_module(module), kind)
-    hints = get_type_hints(method)
-    known = [f.name for f in fields(method)]  # type: ignore[arg-type]
+    module, _, named = kind.by_name[name].where.partition(":")
+    found = getattr(import_module(module), named)
+    hints = get_type_hints(found)
+    known = [f.name for f in fields(found)]
     for key, value in given.items():
         if key not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
@@ -47,15 +95,7 @@ def parse(recipe: str | Method) -> Method:
             raise RecipeError(
                 f"{name} was asked for with {key}={value!r}; a value of type {_spell(hints[key])} fits there."
             )
-    return method(**{**_PRESETS.get(name, {}), **given})
-
-
-def _method(given: object) -> Method:
-    from saliently.methods.base import Method
-
-    if not isinstance(given, Method):
-        raise RecipeError(f"A recipe or a method was asked for; found {given!r:.60}. Give a name such as 'occlusion'.")
-    return given
+    return found(**{**kind.presets.get(name, {}), **given})
 
 
 def with_blank(method: Method, blank: str) -> Method:
@@ -97,7 +137,7 @@ def _spell(hint: Any) -> str:
     return "None" if hint is NoneType else hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def _split(recipe: str) -> tuple[str, dict[str, Any]]:
+def _split(recipe: str, example: str) -> tuple[str, dict[str, Any]]:
     """`"ig(steps=64)"` -> `("ig", {"steps": 64})`. Names hold hyphens, so only the brackets are Python."""
     name, bracket, rest = recipe.strip().partition("(")
     if not bracket:
@@ -110,7 +150,7 @@ def _split(recipe: str) -> tuple[str, dict[str, Any]]:
     except (SyntaxError, ValueError):
         raise RecipeError(
             f"Recipe {recipe!r} was asked for; it can't be read. Write name(parameter=value, ...) with plain values, "
-            "such as integrated-gradients(blank='zero', steps=64)."
+            f"such as {example}."
         ) from None
     # A method is hashable, so its fields are.
     return name.strip(), {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
