@@ -96,6 +96,18 @@ def chunks(
         yield chunk
 
 
+def checked_tokens(model: Model, fields: Mapping[str, Any]) -> Tokens:
+    """One input for training or for counting: read, cut where the model can't take it whole.
+
+    Raises:
+        InputError: it can't be read. ModelError: tokenizer and embedding don't belong together.
+    """
+    with model.lock:
+        tokens = model.read(fields, True)
+    _check_ids(model, tokens)
+    return tokens
+
+
 def _fields(text: Text) -> dict[str, Any]:
     """An input by field name; a text alone is the field `text`."""
     if isinstance(text, Mapping):

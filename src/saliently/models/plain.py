@@ -70,6 +70,20 @@ def _place(start: Any, end: Any) -> tuple[int, int]:
     return index(start), index(end)
 
 
+@dataclass(frozen=True, eq=False)
+class Called:
+    """How a plain module is called: with ids and mask, or with ids alone. An object, so that a copy of the model calls
+    the copy of its module."""
+
+    module: nn.Module
+    alone: bool = False
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Logits (R, C)."""
+        logits: Tensor = self.module(batch.ids) if self.alone else self.module(batch.ids, batch.mask)
+        return logits
+
+
 def wrap(
     module: nn.Module,
     read: Read,
@@ -105,7 +119,7 @@ def wrap(
         module=module,
         embedding=parts[embedding],
         read=FunctionReader(read),
-        forward=(lambda batch: module(batch.ids)) if alone else (lambda batch: module(batch.ids, batch.mask)),
+        forward=Called(module, alone),
         labels=tuple(labels),
         blank_ids=dict(blank_ids or {}),
         sides=() if alone else ("right",),
@@ -119,10 +133,6 @@ def load_bilstm(folder: Path, dtype: torch.dtype, device: str | torch.device) ->
     module, tokenizer, labels = bilstm.load_folder(folder)
     module = module.to(device=device, dtype=dtype).eval()
 
-    def forward(batch: Batch) -> Tensor:
-        logits: Tensor = module(batch.ids, batch.mask)
-        return logits
-
     specials = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     reader = TokenizerReader.over(tokenizer, specials, None, False, tokenizer.token_to_id("<unk>"))
     return Model(
@@ -130,7 +140,7 @@ def load_bilstm(folder: Path, dtype: torch.dtype, device: str | torch.device) ->
         module=module,
         embedding=module.embedding,
         read=reader,
-        forward=forward,
+        forward=Called(module),
         labels=tuple(labels),
         blank_ids={"pad": bilstm.PAD},
     )

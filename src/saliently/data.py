@@ -1,0 +1,90 @@
+"""Rows of a data set: texts with their labels, and where people or an experiment marked the evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saliently.errors import InputError, RecipeError
+from saliently.given import labelled, texts_of
+from saliently.models.base import Model
+from saliently.targets import find_label
+from saliently.types import Explanation, Span
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text. Attributes: fields, by name; label, its index, or None; evidence, what the label rests on, as
+    characters [start, end) of a field."""
+
+    fields: Mapping[str, str]
+    label: int | None = None
+    evidence: tuple[Span, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The fields after each other, for a reader."""
+        return " / ".join(self.fields.values())
+
+
+def read_rows(model: Model, file: Path) -> list[Row]:
+    """Rows from a file: a text a line, with a label behind its last tab if known; or `.jsonl`, an object a line with
+    the model's fields by name, and `label` and `evidence` (a list of [field, start, end], or of [start, end] where
+    there is one field) if known. `-` is standard input.
+
+    Raises:
+        InputError: it can't be read, or a line is no such row. RecipeError: a label that the model does not have.
+    """
+    lines = texts_of(None, file)
+    if file.suffix.lower() == ".jsonl":
+        return [_row(model, line, at) for at, line in enumerate(lines, 1)]
+    texts, labels = labelled(lines)
+    numbers = [None] * len(texts) if labels is None else [find_label(label, model.labels) for label in labels]
+    return [Row({"text": text}, label) for text, label in zip(texts, numbers, strict=True)]
+
+
+def _row(model: Model, line: str, at: int) -> Row:
+    try:
+        found = json.loads(line)
+        label, evidence = found.pop("label", None), found.pop("evidence", ())
+        fields = {str(name): value for name, value in found.items()}
+        only = next(iter(fields))
+        spans = tuple(Span(*each) if len(each) == 3 else Span(only, *each) for each in evidence)
+    except (ValueError, AttributeError, TypeError, StopIteration) as error:
+        raise InputError(
+            f'Rows were asked for as JSON, {{"text": "...", "label": "..."}}; line {at} is none ({error}). Mend it, or '
+            "give texts with a label behind a tab."
+        ) from None
+    return Row(fields, None if label is None else find_label(label, model.labels), spans)
+
+
+def words_in(explanation: Explanation, evidence: Sequence[Span]) -> tuple[bool, ...]:
+    """Of each word of an explanation, in order: does it share a character with the evidence?"""
+    return tuple(
+        any(unit.field == span.field and unit.start < span.end and span.start < unit.end for span in evidence)
+        for unit in explanation.words()
+    )
+
+
+def labels_of(rows: Sequence[Row], what: str) -> list[int]:
+    """The labels of rows that must all have one.
+
+    Raises:
+        RecipeError: one has none.
+    """
+    missing = sum(row.label is None for row in rows)
+    if missing:
+        raise RecipeError(f"{what} needs labels; {missing} of {len(rows)} texts have none. Put one behind a tab.")
+    return [int(row.label) for row in rows if row.label is not None]
+
+
+def plain(value: Any) -> Any:
+    """Settings as plain JSON values: tuples become lists, a row its text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
