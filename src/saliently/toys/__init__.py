@@ -1,0 +1,1 @@
+"""Small networks whose right explanation is known, as models that take text."""
