@@ -1,4 +1,5 @@
-"""Write docs/methods.md and docs/cli.md from the code: python docs/generate.py. A test fails where they are stale."""
+"""Write the pages of methods, metrics and commands from the code: python docs/generate.py. A test fails where they are
+stale."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from saliently.cli import app
-from saliently.listed import METHODS
+from saliently.listed import METHODS, METRICS
 
 FOLDER = Path(__file__).parent
 
@@ -32,6 +33,25 @@ def methods() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def metrics() -> str:
+    """A section a metric: its row, its docstring, its parameters."""
+    parts = [
+        "# Metrics",
+        "Made by `python docs/generate.py` from the docstrings. `saliently metrics` prints the list, `saliently "
+        "evaluate` measures them. Each comes with a random order as its control, and with an interval.",
+    ]
+    for row in METRICS:
+        module, _, kind = row.where.partition(":")
+        metric = getattr(import_module(module), kind)
+        parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(metric))
+        parts += [
+            f"## {row.name}",
+            f"- {row.said}\n- better: {row.better}\n- paper: {row.paper}\n- recipe: `{row.name}({parameters})`",
+            inspect.cleandoc(metric.__doc__),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
 def commands() -> str:
     """A section a command: its help."""
     root = get_command(app)
@@ -43,7 +63,7 @@ def commands() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PAGES = {"methods.md": methods, "cli.md": commands}
+PAGES = {"methods.md": methods, "metrics.md": metrics, "cli.md": commands}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

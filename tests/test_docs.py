@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import saliently
-from saliently.listed import METHODS
+from saliently.audit.experiments import EXPERIMENTS
+from saliently.listed import METHODS, METRICS
 from saliently.models.tasks import TASKS
 from tests import tiny
 
@@ -126,6 +127,24 @@ def test_every_method_is_documented(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for row in METHODS:
         assert f"{row.name}`" in text or f"## {row.name}" in text, row.name
+
+
+def test_the_page_on_trust_runs_and_names_every_column_experiment_and_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    for experiment in EXPERIMENTS:
+        assert f"- `{experiment.name}`:" in page, experiment.name
+    for name in ("erasure: gain", "keeping: gain", "scrambled", "adds up", "max-sensitivity", "cost"):
+        assert f"| {name} |" in page, name
+    metrics = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for row in METRICS:
+        assert f"## {row.name}\n" in metrics, row.name
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(compile(blocks("docs/trust.md", "python")[0], "trust.md", "exec"), names)
+    assert (tmp_path / "evaluation.html").stat().st_size > 5000
+    assert len(names["report"].tables) == 3
 
 
 def test_every_public_name_and_module_has_a_docstring() -> None:

@@ -229,10 +229,11 @@ def test_a_page_needs_no_network_and_no_script() -> None:
 
 def test_a_page_begins_with_the_answer_and_ends_with_its_limits() -> None:
     words = Page(report_page(REPORT)).words
-    order = ["Which method finds them?", "Developers", "Integrated gradients do.", "Share of planted", "share taken"]
-    order += ["One model.", "toy", "seed 7", "saliently 0.0.9, torch 2"]
+    order = ["Which method finds them?", "Developers", "One model.", "Integrated gradients do.", "Share of planted"]
+    order += ["share taken", "What this can't tell", "toy", "seed 7", "saliently 0.0.9, torch 2"]
     places = [words.index(said) for said in order]
     assert places == sorted(places)
+    assert words.count("One model.") == 2  # the first limit stands at the top, and all of them at the end
 
 
 def test_a_page_says_all_of_each_figure() -> None:
@@ -320,8 +321,9 @@ def test_a_column_is_written_with_the_same_digits(values: list[Figure], written:
 
 GOLDEN = """\
 Planted words
-question  Which method finds them?
-for       Developers
+question    Which method finds them?
+for         Developers
+can't tell  One model.
 
 Integrated gradients do.
 

@@ -19,6 +19,7 @@ _WHERE = {
     "AttentionMaps": "attentions",
     "Comparison": "types",
     "Explanation": "types",
+    "Figure": "reports",
     "Frozen": "interventions",
     "InputError": "errors",
     "Intervention": "interventions",
@@ -31,6 +32,7 @@ _WHERE = {
     "Permuted": "interventions",
     "Plan": "plans",
     "RecipeError": "errors",
+    "Report": "reports",
     "SaliencyError": "errors",
     "SaliencyWarning": "errors",
     "Solution": "games.asking",
@@ -42,12 +44,14 @@ _WHERE = {
     "change_attention": "interventions",
     "compare": "api",
     "contrast": "contrasts",
+    "evaluate": "evaluation",
     "explain": "api",
     "explain_each": "api",
     "importance": "importances",
     "load": "api",
     "load_explanation": "view.record",
     "load_explanations": "view.record",
+    "load_report": "view.report_record",
     "parse": "names",
     "plan": "plans",
     "solve": "solving",
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
         SaliencyWarning,
         SomeFailed,
     )
+    from saliently.evaluation import evaluate
     from saliently.games.asking import Solution
     from saliently.importances import importance
     from saliently.interventions import (
@@ -90,9 +95,11 @@ if TYPE_CHECKING:
     from saliently.models.function import wrap_function
     from saliently.names import parse
     from saliently.plans import Plan, plan
+    from saliently.reports import Figure, Report
     from saliently.solving import solve
     from saliently.types import Comparison, Explanation, Target
     from saliently.view.record import load_explanation, load_explanations
+    from saliently.view.report_record import load_report
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saliently import cli_audit, cli_evaluation
 from saliently.errors import InputError, SaliencyError, SaliencyWarning
 from saliently.given import labelled, objects, pairs, place, texts_of
 from saliently.listed import METHODS
@@ -240,6 +241,10 @@ def methods() -> None:
     """
     names = ("name", "quantity", "cost in passes", "completeness", "paper")
     print_table(names, [(row.name, row.quantity, row.passes, row.completeness, row.paper) for row in METHODS])
+
+
+cli_evaluation.register(app)
+cli_audit.register(app)
 
 
 def main() -> None:

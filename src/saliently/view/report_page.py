@@ -10,6 +10,7 @@ from saliently.view.report_curves import drawing
 from saliently.view.report_scale import (
     Scale,
     column_scales,
+    head,
     heading,
     interval,
     is_control,
@@ -55,7 +56,7 @@ def _style(sheet: str) -> Html:
 
 def _body(report: Report) -> tuple[Html, ...]:
     """The question and the answer, what it rests on, and what it can't tell."""
-    asked = element("dl", {"class": "asked"}, *_facts((("question", report.question), ("for", report.whom))))
+    asked = element("dl", {"class": "asked"}, *_facts(head(report)))
     verdict = element("div", {"class": "verdict"}, *(element("p", {}, _own(said)) for said in report.verdict))
     settings = settings_facts(report.settings)
     chosen = (element("h3", {}, text("Settings")), element("dl", {}, *_facts(settings))) if settings else ()

@@ -8,7 +8,7 @@ from math import ceil, floor, isfinite, log10
 from statistics import median
 from typing import Any
 
-from saliently.reports import Column, Figure, Lines, Table
+from saliently.reports import Column, Figure, Lines, Report, Table
 from saliently.view.spell import MINUS, number
 
 NONE = "-"  # where a figure does not apply
@@ -110,6 +110,12 @@ def is_control(mark: str) -> bool:
 def places(lines: Lines) -> tuple[float, ...]:
     """Each x that any curve has, in order."""
     return tuple(sorted({x for points in lines.curves.values() for x, _ in points}))
+
+
+def head(report: Report) -> tuple[tuple[str, str], ...]:
+    """What stands first: what was asked, for whom the answer is, and the first thing that it can't tell."""
+    first = tuple(("can't tell", limit) for limit in report.limits[:1])
+    return (("question", report.question), ("for", report.whom), *first)
 
 
 def settings_facts(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from saliently.reports import Figure, Lines, Report, Table
 from saliently.view.nodes import Document, Facts, Items, Part, sentence
 from saliently.view.report_grid import Grid, Row
-from saliently.view.report_scale import Scale, column_scales, heading, places, provenance, settings_facts, way
+from saliently.view.report_scale import Scale, column_scales, head, heading, places, provenance, settings_facts, way
 from saliently.view.spell import flat
 from saliently.view.text import print_document, render_document
 
@@ -30,7 +30,7 @@ def render_report(report: Report, width: int = 80, color: bool = False) -> str:
 
 def report_parts(report: Report, width: int) -> Document:
     """Everything a reader should see, with tables cut to so many columns of a terminal."""
-    asked = _facts([("question", report.question), ("for", report.whom)])
+    asked = _facts(head(report))
     parts: list[Part] = [sentence(flat(report.title), "heading"), asked]
     parts += [sentence(flat(said), "question") for said in report.verdict]
     for table in report.tables:

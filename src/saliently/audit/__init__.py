@@ -1,0 +1,1 @@
+"""Experiments on the user's own model: each trains or explains again, and gives a report."""

@@ -1,0 +1,79 @@
+"""Stability: an explanation of an input should not jump where the input hardly moves.
+
+Max-sensitivity of Yeh et al. 2019 (Eq. 5), with word vectors as the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saliently import erase
+from saliently.audit.asked import Asked, Floats, explained, explained_again
+from saliently.data import Row
+from saliently.errors import ModelError
+from saliently.models.base import Model
+from saliently.types import Explanation
+
+RADIUS = 0.1
+"""How far each entry of a word vector moves at most, in standard deviations of the entries of the embedding table."""
+
+
+@contextmanager
+def moved(model: Model, radius: float, seed: int) -> Iterator[None]:
+    """Inside the block each word of the vocabulary has its vector moved a little, the same way wherever it stands;
+    blanks and padding stay.
+
+    Raises:
+        ModelError: its embedding is no table.
+    """
+    size = erase.vocabulary_size(model)
+    if size is None:
+        raise ModelError(
+            f"Word vectors of {model.name} were to be moved; it embeds with {type(model.embedding).__name__}, whose "
+            "vocabulary can't be listed."
+        )
+    still = torch.tensor(sorted(model.blank_ids.values()), dtype=torch.long)
+    table = model.embed(torch.zeros(1, dtype=torch.long, device=model.device))
+    noise = torch.rand(size, table.shape[-1], generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    noise[still] = 0.0
+    noise = (noise * radius * erase.spread(model)).to(table)
+
+    def move(part: torch.nn.Module, given: Any, output: Tensor) -> Tensor:
+        return output + noise[given[0]]
+
+    with model.lock:
+        handle = model.embedding.register_forward_hook(move)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def max_sensitivity(asked: Asked, method: str, rows: Sequence[Row], draws: int = 3, radius: float = RADIUS) -> Floats:
+    """(N,) the largest change of the word scores over random small moves of word vectors, as a share of their size:
+    max |phi(x + d) - phi(x)| / |phi(x)|, by the L2 norm. NaN where there is nothing to compare.
+
+    The label is the one that the model predicts for the text as it is.
+    """
+    before = explained(asked, method, rows)
+    most = np.full(len(rows), np.nan)
+    for draw in range(draws):
+        with moved(asked.model, radius, 1000 * asked.seed + draw):
+            after = explained_again(asked, method, rows, before)
+        changes = [_change(one, other) for one, other in zip(before, after, strict=True)]
+        most = np.fmax(most, np.array(changes, np.float64))
+    return most
+
+
+def _change(one: Explanation | None, other: Explanation | None) -> float:
+    if one is None or other is None:
+        return float("nan")
+    first, second = (np.array([unit.score or 0.0 for unit in each.words()]) for each in (one, other))
+    size = float(np.linalg.norm(first))
+    return float(np.linalg.norm(second - first)) / size if size else float("nan")

@@ -1,0 +1,195 @@
+"""The experiment of planted shortcuts: several cues, several copies of each, and which methods find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from saliently.audit import shortcuts
+from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, versions
+from saliently.audit.shortcuts import Found, Reliance, Sizes
+from saliently.audit.tables import copies_table
+from saliently.data import Row
+from saliently.metrics.intervals import as_good_as_best, mean_figure
+from saliently.reports import Column, Figure, Report, Table
+from saliently.train import Watch
+
+LIMITS = (
+    "A cue is one or two words that decide everything; what a model makes of ordinary sentences is more, and a method "
+    "that finds cues may miss it.",
+    "Precision asks which words stand on top, not whether their scores are right.",
+    "The copies are not the model: they share its architecture and, on other texts, its answers.",
+)
+
+
+@dataclass(frozen=True)
+class Planting:
+    """What to plant. Attributes: cues, by name; copies, how many of each; sizes."""
+
+    cues: tuple[str, ...] = ("single token", "token in context", "ordered pair")
+    copies: int = 3
+    sizes: Sizes = Sizes()
+
+
+@dataclass(frozen=True, eq=False)
+class _Copy:
+    """One copy. Attributes: cue; number; reliance; found, by method."""
+
+    cue: str
+    number: int
+    reliance: Reliance
+    found: Mapping[str, Found]
+
+    @property
+    def name(self) -> str:
+        return f"{self.cue}, copy {self.number + 1}"
+
+    @property
+    def precision(self) -> dict[str, Floats]:
+        return {method: each.precision for method, each in self.found.items()}
+
+
+def planted_shortcuts(
+    asked: Asked, rows: Sequence[Row], planting: Planting = Planting(), told: Callable[[str], None] = lambda said: None
+) -> Report:
+    """Plant cues in the rows, teach a copy of the model each of them, and ask every method for the words.
+
+    Rows need no labels. `told` hears what is being done.
+
+    Raises:
+        RecipeError: the texts don't fit a cue, or are too few. ModelError: the model can't be copied or asked.
+    """
+    copies, skipped = [], dict[str, str]()
+    for cue in planting.cues:
+        for number in range(planting.copies):
+            copy, left_out = _one(asked, rows, (cue, number), planting.sizes, told)
+            copies.append(copy)
+            skipped.update(left_out)
+    methods = [method for method in copies[0].found if all(method in copy.found for copy in copies)]
+    return Report(
+        title="Planted shortcuts",
+        question=f"Which methods find the words that a copy of {asked.model.name} was taught to rely on?",
+        whom=WHOM,
+        verdict=_verdict(copies, methods, asked.seed),
+        settings={"model": asked.model.name, "texts": len(rows), "methods": methods, **asdict(planting)},
+        seed=asked.seed,
+        tables=(
+            _precisions(copies, methods, asked.seed, skipped),
+            _ranks(copies, methods, asked.seed),
+            _groups(copies, methods, asked.seed),
+            copies_table({copy.name: copy.reliance for copy in copies}),
+        ),
+        limits=LIMITS,
+        versions=versions(),
+    )
+
+
+def _one(
+    asked: Asked, rows: Sequence[Row], which: tuple[str, int], sizes: Sizes, told: Callable[[str], None]
+) -> tuple[_Copy, dict[str, str]]:
+    cue, number = which
+    made = shortcuts.split(asked.model, rows, cue, asked.seed + number, sizes)
+    told(f"teaching a copy: {cue}, {number + 1}")
+    watch = Watch(tick=asked.options.tick)
+    copy = shortcuts.teach(asked.model, made, asked.seed + number, sizes, watch)
+    reliance = shortcuts.reliance(asked.model, copy, made)
+    told(f"with the cue {reliance.planted:.1%} right; explaining {len(made.tests)} texts")
+    able, left_out = applicable(replace(asked, model=copy, target=shortcuts.target(made)), made.tests[0])
+    found = {method: shortcuts.score(able, method, made) for method in (RANDOM, *able.methods)}
+    return _Copy(cue, number, reliance, found), left_out
+
+
+def _pooled(copies: Sequence[_Copy], cue: str, method: str, kind: str) -> Floats:
+    return np.concatenate([getattr(copy.found[method], kind) for copy in copies if copy.cue == cue])
+
+
+def _cues(copies: Sequence[_Copy]) -> list[str]:
+    return list(dict.fromkeys(copy.cue for copy in copies))
+
+
+def _precisions(copies: Sequence[_Copy], methods: Sequence[str], seed: int, skipped: Mapping[str, str]) -> Table:
+    cues = _cues(copies)
+    columns = tuple(
+        Column(cue, f"precision@k: share of the k strongest words that were planted ({cue})", "higher") for cue in cues
+    )
+    rows = {
+        method: tuple(mean_figure(_pooled(copies, cue, method, "precision"), seed) for cue in cues)
+        for method in methods
+    }
+    ordered = dict(sorted(rows.items(), key=lambda row: [-_value(each) for each in row[1]]))
+    best: set[str] = set()
+    for cue in cues:
+        best.update(as_good_as_best({m: _pooled(copies, cue, m, "precision") for m in methods}, True, seed))
+    marks = {method: "best" for method in ordered if method in best and method != RANDOM}
+    notes = [f"{method} was left out: {why}" for method, why in skipped.items()]
+    said = "Sorted by the first column. Best: in some column, no method is better by its paired interval."
+    return Table("Finding planted words", columns, ordered, {**marks, RANDOM: "control"}, (said, *notes))
+
+
+def _ranks(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table:
+    cues = _cues(copies)
+    columns = tuple(
+        Column(cue, f"mean rank of the planted words among the words of the text, 1 is first ({cue})", "lower")
+        for cue in cues
+    )
+    rows = {
+        method: tuple(mean_figure(_pooled(copies, cue, method, "rank"), seed) for cue in cues) for method in methods
+    }
+    return Table("Rank of the planted words", columns, rows, {RANDOM: "control"})
+
+
+def _groups(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table:
+    """Copy by copy: the best group against the worst method that is no control."""
+    columns = (
+        Column("best", "precision@k of the method of the highest mean", "higher"),
+        Column("ties", "methods that can't be told from it by their paired intervals"),
+        Column("worst", "precision@k of the method of the lowest mean, the random order aside", "higher"),
+        Column("attention", "precision@k of the attention weights, where the model has some", "higher"),
+    )
+    rows = {}
+    for copy in copies:
+        group, worst = group_of(copy.precision, seed)
+        attention = mean_figure(copy.precision["attention"], seed) if "attention" in copy.found else None
+        figures = (
+            mean_figure(copy.precision[group[0]], seed),
+            Figure(len(group) - 1),
+            mean_figure(copy.precision[worst], seed),
+            attention,
+        )
+        rows[f"{copy.name}: {group[0]} to {worst}"] = figures
+    return Table("Best and worst, copy by copy", columns, rows)
+
+
+def group_of(precision: Mapping[str, Floats], seed: int) -> tuple[tuple[str, ...], str]:
+    """The best group, its best mean first, and the method of the lowest mean; the random order is no method."""
+    rows = {method: values for method, values in precision.items() if method != RANDOM}
+    worst = min(rows, key=lambda method: (float(np.nanmean(rows[method])), method))
+    return as_good_as_best(rows, True, seed), worst
+
+
+def _verdict(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> tuple[str, ...]:
+    said = []
+    for cue in _cues(copies):
+        rows = {method: _pooled(copies, cue, method, "precision") for method in methods}
+        group, worst = group_of(rows, seed)
+        relied = min(copy.reliance.planted for copy in copies if copy.cue == cue)
+        ties = f", not to be told from {', '.join(group[1:])}" if len(group) > 1 else ""
+        said.append(
+            f"{cue.capitalize()}: {group[0]} finds {_said(rows[group[0]], seed)} of the planted words{ties}; {worst} "
+            f"finds {_said(rows[worst], seed)}. The copies follow the cue in {relied:.1%} of new texts or more."
+        )
+    return tuple(said)
+
+
+def _said(values: Floats, seed: int) -> str:
+    figure = mean_figure(values, seed)
+    if figure is None:
+        return "nothing that can be counted"
+    interval = f" [{figure.low:.0%}, {figure.high:.0%}]" if figure.low is not None and figure.high is not None else ""
+    return f"{figure.value:.0%}{interval}"
+
+
+def _value(figure: Figure | None) -> float:
+    return -1.0 if figure is None else figure.value

@@ -1,0 +1,151 @@
+"""Sanity checks: explanations must change with the weights, and with what the labels taught.
+
+Adebayo et al. 2018. Criticised since: that maps of a scrambled model differ says that a method looks at the weights,
+not that it is right (Yona and Greenfeld 2021; Binder et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+
+from saliently.audit.asked import WHOM, Asked, Floats, applicable, explained, explained_again, versions
+from saliently.audit.scrambled import PASSES, alike, scrambled, stages
+from saliently.data import Row
+from saliently.metrics.intervals import mean_figure
+from saliently.models.base import Model
+from saliently.reports import Column, Figure, Lines, Report, Table
+from saliently.train import Training, Watch, predicted, train
+from saliently.types import Explanation
+
+LIMITS = (
+    "A method that passes looks at the weights; it may be wrong all the same (Yona and Greenfeld 2021).",
+    "Similarity is of ranks of sizes; the words themselves and their places stay, so that some is left by chance.",
+    "Scrambled weights make a model that nobody would train; how far scores change depends on where they are scrambled "
+    "(Binder et al. 2023).",
+)
+
+
+@dataclass(frozen=True)
+class Scrambling:
+    """What to scramble. Attributes: texts, how many are explained again; labels, also teach a copy random labels?
+    training, of that copy."""
+
+    texts: int = 50
+    labels: bool = True
+    training: Training = Training(epochs=5)
+
+
+def sanity(
+    asked: Asked,
+    rows: Sequence[Row],
+    scrambling: Scrambling = Scrambling(),
+    told: Callable[[str], None] = lambda said: None,
+) -> Report:
+    """How alike explanations stay while weights are scrambled from the output back, part by part, and all together; and
+    in a copy that was taught random labels.
+
+    Raises:
+        ModelError: the model can't be copied, or asked by any of the methods.
+    """
+    able, skipped = applicable(asked, rows[0])
+    some = list(rows[: scrambling.texts])
+    before = {method: explained(able, method, some) for method in able.methods}
+    cascade = [(said, scrambled(asked.model, names, asked.seed)) for said, names in stages(asked.model, "cascading")]
+    alone = [(said, scrambled(asked.model, names, asked.seed)) for said, names in stages(asked.model, "independent")]
+    found: dict[str, dict[str, Floats]] = {}
+    for said, copy in cascade:
+        told(f"scrambled {said}")
+        found[said] = _all(able, copy, some, before)
+    last = found[cascade[-1][0]]
+    apart = {said: _all(able, copy, some, before) for said, copy in alone}
+    taught = _all(able, _mistaught(asked, rows, scrambling), some, before) if scrambling.labels else None
+    passed = [method for method in able.methods if passes(last[method], asked.seed)]
+    return Report(
+        title="Sanity checks",
+        question=f"Do explanations of {asked.model.name} change when its weights are scrambled?",
+        whom=WHOM,
+        verdict=_verdict(able.methods, passed),
+        settings={"model": asked.model.name, "methods": list(able.methods), "texts": len(some), "parts": len(cascade)},
+        seed=asked.seed,
+        tables=(_table(able, last, taught, skipped),),
+        lines=(
+            _lines("Scrambled from the output back", found, able),
+            _lines("Scrambled one part at a time", apart, able),
+        ),
+        limits=LIMITS,
+        versions=versions(),
+    )
+
+
+def passes(similarity: Floats, seed: int) -> bool:
+    """Has similarity fallen: is the upper end of its interval below the bound?"""
+    figure = mean_figure(similarity, seed)
+    return figure is not None and (figure.value if figure.high is None else figure.high) < PASSES
+
+
+_Before = Mapping[str, Sequence[Explanation | None]]
+
+
+def _all(asked: Asked, copy: Model, rows: Sequence[Row], before: _Before) -> dict[str, Floats]:
+    """(N,) similarity of each method's explanations."""
+    other = replace(asked, model=copy)
+    found = {}
+    for method in asked.methods:
+        after = explained_again(other, method, rows, before[method])
+        found[method] = np.array([alike(a, b) for a, b in zip(before[method], after, strict=True)], np.float64)
+    return found
+
+
+def _mistaught(asked: Asked, rows: Sequence[Row], scrambling: Scrambling) -> Model:
+    """A copy with all weights scrambled, taught labels that were dealt out at random."""
+    chance, said = Random(asked.seed), predicted(asked.model, rows)
+    chance.shuffle(said)
+    names = stages(asked.model, "cascading")[-1][1]
+    copy = scrambled(asked.model, names, asked.seed + 1)
+    lessons = [replace(row, label=label) for row, label in zip(rows, said, strict=True)]
+    train(copy, lessons, replace(scrambling.training, seed=asked.seed), None, Watch(asked.options.tick))
+    return copy
+
+
+def _table(
+    asked: Asked, last: Mapping[str, Floats], taught: Mapping[str, Floats] | None, skipped: Mapping[str, str]
+) -> Table:
+    columns = [
+        Column("all scrambled", f"rank correlation with the scores of the model; below {PASSES} passes", "lower")
+    ]
+    if taught is not None:
+        columns.append(Column("random labels", "the same with a copy that was taught random labels", "lower"))
+    rows: dict[str, tuple[Figure | None, ...]] = {
+        method: tuple(
+            mean_figure(each[method], asked.seed) for each in (last, *([taught] if taught is not None else []))
+        )
+        for method in asked.methods
+    }
+    ordered = dict(sorted(rows.items(), key=lambda row: row[1][0].value if row[1][0] else np.inf))
+    marks = {method: "passes" if passes(last[method], asked.seed) else "fails" for method in ordered}
+    return Table(
+        "Similarity", tuple(columns), ordered, marks, tuple(f"{m} was left out: {why}" for m, why in skipped.items())
+    )
+
+
+def _lines(title: str, found: Mapping[str, Mapping[str, Floats]], asked: Asked) -> Lines:
+    curves = {}
+    for method in asked.methods:
+        figures = [(float(i), mean_figure(each[method], asked.seed)) for i, each in enumerate(found.values(), 1)]
+        curves[method] = tuple((x, figure) for x, figure in figures if figure is not None)
+    names = "; ".join(f"{i}: {said}" for i, said in enumerate(found, 1))
+    return Lines(title, "parts scrambled", "rank correlation", curves, (names,))
+
+
+def _verdict(methods: Sequence[str], passed: Sequence[str]) -> tuple[str, ...]:
+    failed = [method for method in methods if method not in passed]
+    if not failed:
+        return (f"All {len(methods)} methods pass: their explanations change with the weights.",)
+    return (
+        f"{', '.join(failed)} {'fails' if len(failed) == 1 else 'fail'}: what they show hardly depends on the weights.",
+        f"{len(passed)} of {len(methods)} methods pass.",
+    )

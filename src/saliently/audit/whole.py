@@ -1,0 +1,166 @@
+"""The audit: which explanation can be trusted for this model?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any
+
+from saliently.audit import tables, units, verdict
+from saliently.audit.asked import WHOM, Asked, fingerprint, versions
+from saliently.audit.depths import DEPTHS, Depth, fitting, read_depth
+from saliently.audit.units import Work
+from saliently.data import Row
+from saliently.errors import ModelError, RecipeError, did_you_mean
+from saliently.models.base import Model
+from saliently.reports import Report
+from saliently.work import Folder, Unit, run
+
+RELIES = 0.9
+"""Accuracy with the cue from which a copy is said to rely on it."""
+
+LIMITS = (
+    "Erasure shows the model texts that nobody wrote: a drop may come from the missing word or from the odd text. That "
+    "is why it is set against random orders and asked with several blanks; neither removes the problem.",
+    "Planted cues are simple, and rest on single words. A method that finds them may still miss what the model makes "
+    "of whole sentences; one that misses them can hardly be trusted.",
+    "Scrambling weights tells only that a method looks at them; methods that pass may be wrong all the same.",
+    "Nothing here says that an explanation is plausible to people, and plausibility would not make it faithful.",
+    "All of it is about this model on texts like these.",
+)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks of an audit. Attributes: depth, "quick" or "full"; minutes, a time to fit it into, by the
+    speed found now; methods, other ones than the depth's; seed."""
+
+    depth: str = "quick"
+    minutes: float | None = None
+    methods: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.depth not in DEPTHS:
+            raise RecipeError(
+                f"Depth {self.depth!r} was asked for; there are {', '.join(DEPTHS)}.{did_you_mean(self.depth, DEPTHS)}"
+            )
+        if self.minutes is not None and not self.minutes > 0:
+            raise RecipeError(f"{self.minutes!r} minutes were given; give a number above 0.")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """An audit that was planned. Attributes: work; wishes; skipped, methods that the model can't be asked by, and
+    why."""
+
+    work: Work
+    wishes: Wishes
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def run(self, told: Callable[[Unit, bool], None] = lambda unit, new: None) -> Report:
+        """Do what is not done yet, and report; `told` hears of each unit when it is done, and whether it ran now."""
+        start = perf_counter()
+        run(self.work.folder, self.work.units(), told)
+        return replace(self.report(), seconds=perf_counter() - start)
+
+    def report(self) -> Report:
+        """The tables and the verdict, from the results in the folder alone."""
+        work, seed = self.work, self.wishes.seed
+        found = tables.evidence(work)
+        order = tables.sorted_methods(found)
+        stood = verdict.standing(found, seed)
+        relied = all(each.planted >= RELIES for each in work.reliances().values())
+        marks = {**dict.fromkeys(stood.passed, "passes"), **dict.fromkeys(stood.best, "best")} if relied else {}
+        notes = [f"{method} was left out: {why}" for method, why in self.skipped.items()]
+        notes += [f"A text could not be explained: {why}" for why in work.errors()[:3]]
+        first = tables.main_table(work, order, marks)
+        return Report(
+            title=f"Audit of {work.asked.model.name}",
+            question="Which explanation of this model's predictions can be trusted?",
+            whom=WHOM,
+            verdict=verdict.sentences(stood, found, relied, seed),
+            settings=self.settings(),
+            seed=seed,
+            tables=(
+                replace(first, notes=(*first.notes, *notes)),
+                *(tables.blank_table(work, metric.name, order) for metric in units.METRICS),
+                tables.copies_table(work.reliances()),
+            ),
+            limits=LIMITS,
+            versions=versions(),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that was chosen."""
+        work = self.work
+        return {
+            "model": work.asked.model.name,
+            "weights": fingerprint(work.asked.model),
+            "texts": len(work.rows),
+            "explained": len(work.some),
+            "depth": self.wishes.depth,
+            "minutes": self.wishes.minutes,
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(work.depth).items()},
+        }
+
+
+def audit(
+    model: Model,
+    rows: Sequence[Row],
+    folder: str | Path,
+    wishes: Wishes = Wishes(),
+    tick: Callable[[int], None] = lambda rows: None,
+) -> Audit:
+    """Plan an audit, or find the plan that is in the folder; `run` does the work and gives the report.
+
+    Methods are tried on one text; those that the model can't be asked by are left out, and the report says so. With
+    `minutes` the sizes of all parts come from the speed of a few rows; they are saved before the work, and used again
+    when it goes on.
+
+    Raises:
+        ModelError: it is no classifier. RecipeError: too few texts; the folder is of another audit; no time for any.
+    """
+    if model.find is not None or model.link == "none" or len(model.labels) < 2:
+        raise ModelError(
+            f"An audit of {model.name} was asked for; it plants cues that decide a label, so it is of classifiers. Use "
+            "`saliently evaluate` for other models."
+        )
+    if len(rows) < 40:
+        raise RecipeError(f"Texts for an audit were asked for; found {len(rows)}. Give 40 at least, 200 are good.")
+    base = DEPTHS[wishes.depth]
+    base = replace(base, methods=wishes.methods) if wishes.methods else base
+    place = Folder(Path(folder))
+    same = {
+        "weights": fingerprint(model),
+        "texts": sha256(
+            repr([(sorted(row.fields.items()), row.label) for row in rows]).encode("utf-8", "backslashreplace")
+        ).hexdigest()[:16],
+        "wishes": {
+            "depth": wishes.depth,
+            "minutes": wishes.minutes,
+            "methods": list(wishes.methods),
+            "seed": wishes.seed,
+        },
+        "version": versions()["saliently"],
+    }
+    plan = place.begin(lambda: _plan(model, rows, base, wishes), same)
+    depth = read_depth(plan["depth"])
+    asked = Asked(model, depth.methods, wishes.seed)
+    asked = replace(asked, options=replace(asked.options, tick=tick))
+    return Audit(Work(asked, rows, plan["some"], depth, place, tick), wishes, plan["skipped"])
+
+
+def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> dict[str, Any]:
+    """What can be asked, how much of it, and of which texts."""
+    asked, skipped = units.begin(Asked(model, depth.methods, wishes.seed), rows)
+    blanks = tuple(blank for blank in depth.blanks if blank in ("zero", "delete") or blank in model.blank_ids)
+    depth = replace(depth, methods=asked.methods, blanks=blanks)
+    if wishes.minutes is not None:
+        depth = fitting(depth, model, rows, wishes.minutes)
+    some = sorted(Random(wishes.seed).sample(range(len(rows)), min(depth.texts, len(rows))))
+    return {"depth": asdict(depth), "some": some, "skipped": skipped}

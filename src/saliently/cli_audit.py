@@ -1,0 +1,220 @@
+"""The commands that judge explanations: audit, evaluate, experiment, metrics. Thin: parse, call, print."""
+
+# ruff: noqa: PLR0913
+# An option is an argument.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saliently.cli_evaluation import DeviceOption, DtypeOption, JsonOption, SaveOption, SeedOption, check_save, give
+from saliently.errors import InputError
+from saliently.given import place
+from saliently.view.terminal import print_table, progress, steps
+
+if TYPE_CHECKING:
+    from saliently.models.base import Model
+    from saliently.work import Unit
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Texts, one a line, a label behind a tab if known; or .jsonl; - is stdin."),
+]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Shipped (default, bilstm), a folder, or a hub name.")
+]
+MethodsOption = Annotated[
+    list[str] | None, typer.Option("--method", help="A recipe; give it several times. See: saliently methods.")
+]
+METHODS = ("gradient", "gradient-x-input", "integrated-gradients", "lrp", "occlusion", "attention")
+
+
+def register(app: typer.Typer) -> None:
+    """Give the command line these commands."""
+    for command in (audit, evaluate, experiment, metrics):
+        app.command()(command)
+
+
+def audit(
+    model: ModelArgument,
+    data: DataArgument,
+    *,
+    depth: Annotated[
+        str, typer.Option(help="tiny (to try it out), quick (minutes) or full (hours on a CPU).")
+    ] = "quick",
+    minutes: Annotated[
+        float | None, typer.Option(help="Fit it into so many minutes, by the speed of a few rows run now.")
+    ] = None,
+    method: MethodsOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for plan, results and report; an interrupted audit goes on there.")
+    ] = None,
+    seed: SeedOption = 0,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it would do, and stop.")] = False,
+    as_json: JsonOption = False,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+) -> None:
+    """Which explanation of this model can be trusted? Plants cues, takes words away, scrambles weights, and compares.
+
+    \b
+    Example: saliently audit default reviews.txt --minutes 10
+    """
+    from saliently.audit.whole import Wishes
+    from saliently.audit.whole import audit as prepare
+
+    wishes, start = Wishes(depth, minutes, tuple(method or ()), seed), perf_counter()
+    asked, rows = _read(model, data, device, dtype)
+    folder = out or Path(f"audit-{Path(model).name}-{data.stem}")
+    prepared = prepare(asked, rows, folder, wishes)
+    units = prepared.work.units()
+    if plan or not as_json:
+        print_table(("part of the audit", "units", "rows, about"), _parts(units))
+    if plan:
+        return
+    with steps([unit.rows for unit in units], f"Interrupted; run the same command to go on in {folder}.") as bar:
+        report = prepared.run(lambda unit, new: bar(unit.name, new))
+    give(report, as_json, None)
+    for ending in (".html", ".json"):
+        report.save(folder / f"report{ending}")
+    typer.echo(f"Saved to {folder / 'report.html'} and report.json, in {perf_counter() - start:.0f} s.", err=True)
+
+
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Texts as for audit; or explanations that explain --save wrote, as .json or .jsonl."
+        ),
+    ],
+    *,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="A metric; give it several times. See: saliently metrics.")
+    ] = None,
+    method: MethodsOption = None,
+    blank: Annotated[
+        list[str] | None, typer.Option("--blank", "-b", help="What stands where words go; give it several times.")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Label; else the predicted one.")] = None,
+    at: Annotated[str | None, typer.Option(help="Which place, of models with several.")] = None,
+    saved: Annotated[bool, typer.Option("--saved", help="DATA holds explanations, not texts.")] = False,
+    controls: Annotated[int, typer.Option(min=1, help="Random orders for each text.")] = 5,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+    save: SaveOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+) -> None:
+    """Measure how faithful explanations are, fresh or saved ones, against a random order.
+
+    \b
+    Example: saliently evaluate default reviews.txt --method lrp --method attention --metric "deletion(steps=10)"
+    """
+    from saliently.api import Options
+    from saliently.evaluation import DEFAULT, Measuring, by_method, explain_all
+    from saliently.evaluation import evaluate as measure
+    from saliently.types import Target
+    from saliently.view.record import load_explanations
+
+    wanted = Target(target, at=place(at))
+    measuring = Measuring(tuple(metric or DEFAULT), tuple(blank or ()), wanted if at else None, controls, seed)
+    check_save(save)
+    with progress(1) as bar:
+        if saved:
+            asked, rows, failures = _load(model, device, dtype), None, dict[str, str]()
+            explained = by_method(load_explanations(data))
+        else:
+            asked, rows = _read(model, data, device, dtype)
+            options = Options(truncate=True, tick=bar.tick)
+            explained, failures = explain_all(asked, rows, method or METHODS, wanted, options)
+        for name, why in failures.items():
+            bar.show(partial(typer.echo, f"{name}: {why}", err=True))
+        marked = rows if rows and any(row.evidence for row in rows) else None
+        report = measure(asked, explained, measuring, marked, bar.tick)
+    give(report, as_json, save)
+
+
+def metrics() -> None:
+    """List the metrics: which way is good, what they mean, and their papers.
+
+    \b
+    Example: saliently metrics
+    """
+    from saliently.listed import METRICS
+
+    names = ("name", "better", "what it means", "paper")
+    print_table(names, [(row.name, row.better, row.said, row.paper) for row in METRICS])
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See: saliently experiment list.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As for audit; toy and axioms need none.")] = "default",
+    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="As for audit; a folder for sst-wiki.")] = None,
+    *,
+    method: MethodsOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+    save: SaveOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+) -> None:
+    """Run one experiment of the audit by itself, at its published size.
+
+    \b
+    Example: saliently experiment shortcuts bilstm reviews.txt --save shortcuts.html
+    """
+    from saliently.audit.experiments import EXPERIMENTS, FOLDER, Given, find
+
+    if name == "list":
+        print_table(("name", "needs", "what it asks"), [(each.name, each.needs, each.said) for each in EXPERIMENTS])
+        return
+    chosen = find(name)
+    if chosen.needs != "nothing" and data is None:
+        raise InputError(f"The experiment {name} was asked for; it needs a {chosen.needs}. Name it behind the model.")
+    check_save(save)
+    with progress(1) as bar:
+        given = Given(None, methods=tuple(method or ()), seed=seed, tick=bar.tick)
+        if data is not None and chosen.needs == FOLDER:
+            given = replace(given, model=_load(model, device, dtype), folder=data)
+        elif data is not None:
+            asked, rows = _read(model, data, device, dtype)
+            given = replace(given, model=asked, rows=rows)
+        report = chosen.run(given)
+    give(report, as_json, save)
+
+
+def _parts(units: Sequence[Unit]) -> list[tuple[str, str, str]]:
+    said = {
+        "explain": "explain texts by each method",
+        "erase": "take words away",
+        "teach": "teach copies a planted cue",
+        "find": "find the cue by each method",
+        "scramble": "explain again with scrambled weights",
+        "move": "explain again with moved word vectors",
+    }
+    found = []
+    for kind, what in said.items():
+        some = [unit for unit in units if unit.name.split()[0] == kind]
+        found.append((what, str(len(some)), f"{sum(unit.rows for unit in some):,}"))
+    return found
+
+
+def _load(model: str, device: str, dtype: str) -> Model:
+    from saliently.models.loading import load
+
+    return load(model, device=device, dtype=dtype)
+
+
+def _read(model: str, data: Path, device: str, dtype: str) -> tuple[Model, list[Any]]:
+    from saliently.data import read_rows
+
+    asked = _load(model, device, dtype)
+    return asked, read_rows(asked, data)

@@ -1,0 +1,254 @@
+"""Metrics over explanations, saved or fresh, as a report: each with its control, its intervals, and for each blank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saliently.api import Options, stream
+from saliently.data import Row, words_in
+from saliently.erase import default_blank
+from saliently.errors import RecipeError, SaliencyError
+from saliently.metrics.agreement import agreements
+from saliently.metrics.base import Metric
+from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
+from saliently.metrics.measure import Asking, Measured, measure
+from saliently.metrics.plausibility import iou_f1, token_f1
+from saliently.models.base import Model
+from saliently.names import parse, parse_metric
+from saliently.packing import Budget
+from saliently.reports import Column, Figure, Report, Table
+from saliently.types import Explanation, Target
+
+DEFAULT = ("comprehensiveness", "sufficiency")
+CONTROL = "random order"
+Floats = NDArray[np.float64]
+Explained = Mapping[str, Sequence[Explanation | None]]
+"""By method, explanations of the same texts in the same order; None where one failed."""
+
+_WHOM = "For developers who choose an explanation of this model; measured on the model, not against what people expect."
+_ERASURE = (
+    "Erasure shows the model texts that nobody wrote: a drop may come from the missing word or from the odd text "
+    "(Hooker et al. 2019). Read a figure against the random order, and for several blanks.",
+    "A method is favoured by the blank that it was made with.",
+    "Figures are means over these texts, about this model.",
+)
+_PEOPLE = "Plausibility is agreement with people, not faithfulness: a model may be right for other reasons than theirs."
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What to measure. Attributes: metrics, recipes; blanks, empty for the model's own and "delete"; target, where a
+    text has several places; controls, random orders a text; seed; budget, tokens a batch."""
+
+    metrics: tuple[str, ...] = DEFAULT
+    blanks: tuple[str, ...] = ()
+    target: Target | None = None
+    controls: int = 5
+    seed: int = 0
+    budget: int = 2048
+
+
+def explain_all(
+    model: Model, rows: Sequence[Row], methods: Sequence[str], target: Target = Target(), options: Options = Options()
+) -> tuple[dict[str, list[Explanation | None]], dict[str, str]]:
+    """Fresh explanations by several methods; and of each method that failed somewhere, the first reason.
+
+    Raises:
+        RecipeError: there is no such method.
+    """
+    found: dict[str, list[Explanation | None]] = {}
+    failures: dict[str, str] = {}
+    for method in [repr(parse(method)) for method in methods]:
+        try:
+            results = [each for _, each in stream(model, [row.fields for row in rows], method, target, options=options)]
+        except SaliencyError as error:
+            failures[method] = str(error)
+            continue
+        for each in results:
+            if isinstance(each, SaliencyError):
+                failures.setdefault(method, str(each))
+        good = [None if isinstance(each, SaliencyError) else each for each in results]
+        named = next((each.method for each in good if each is not None), method)
+        found[named] = good
+    return found, failures
+
+
+def by_method(explanations: Sequence[Explanation]) -> dict[str, list[Explanation | None]]:
+    """Saved explanations as a table: texts in the order in which they first come, by method.
+
+    Raises:
+        RecipeError: one method explained a text twice.
+    """
+    texts: dict[tuple[object, ...], int] = {}
+    for each in explanations:
+        texts.setdefault((*sorted(each.tokens.fields.items()), each.target), len(texts))
+    found: dict[str, list[Explanation | None]] = {}
+    for each in explanations:
+        row = found.setdefault(each.method, [None] * len(texts))
+        at = texts[(*sorted(each.tokens.fields.items()), each.target)]
+        if row[at] is not None:
+            raise RecipeError(
+                f"One explanation a text and method was asked for; {each.method} explains text {at + 1} twice. "
+                "Leave one."
+            )
+        row[at] = each
+    return found
+
+
+def evaluate(
+    model: Model,
+    explained: Explained,
+    measuring: Measuring = Measuring(),
+    evidence: Sequence[Row] | None = None,
+    tick: Callable[[int], None] = lambda rows: None,
+) -> Report:
+    """Each metric of each method, for each blank, against a random order.
+
+    `explained`: as `explain_all` and `by_method` give. `evidence`: rows with the words that people marked, in the same
+    order, for plausibility, which is a table of its own.
+
+    Raises:
+        RecipeError: no such metric or blank; explanations of one position differ in text or question.
+    """
+    metrics = [parse_metric(metric) for metric in measuring.metrics]
+    blanks = measuring.blanks or tuple(dict.fromkeys((default_blank(model), "delete")))
+    if not any(each is not None for row in explained.values() for each in row):
+        raise RecipeError("Explanations were to be evaluated; there are none. Explain some texts first.")
+    tables = [_table(model, explained, metric, blanks, measuring, tick) for metric in metrics]
+    people = [] if evidence is None else [_plausibility(explained, evidence, measuring.seed)]
+    alike = [_agreement(explained, measuring.seed)] if len(explained) > 1 else []
+    return Report(
+        title="Evaluation",
+        question=f"How faithful are these explanations to {model.name}, by {', '.join(each.name for each in metrics)}?",
+        whom=_WHOM,
+        verdict=tuple(_sentence(table, metric) for table, metric in zip(tables, metrics, strict=True)),
+        settings={
+            "model": model.name,
+            "metrics": [repr(metric) for metric in metrics],
+            "blanks": list(blanks),
+            "methods": list(explained),
+            "controls": measuring.controls,
+        },
+        seed=measuring.seed,
+        tables=(*tables, *alike, *people),
+        limits=(*_ERASURE, *([_PEOPLE] if people else [])),
+        versions={name: version(name) for name in ("saliently", "torch", "transformers")},
+    )
+
+
+def _table(
+    model: Model,
+    explained: Explained,
+    metric: Metric,
+    blanks: Sequence[str],
+    measuring: Measuring,
+    tick: Callable[[int], None],
+) -> Table:
+    # A soft metric keeps words in part, which no deletion can.
+    able = [blank for blank in blanks if blank != "delete" or not metric.soft]
+    if not able:
+        raise RecipeError(
+            f"{metric!r} was asked for by deletion alone; it keeps words in part. Give a blank such as 'zero' too."
+        )
+    asking = Asking(
+        (metric,), able, measuring.target, measuring.controls, measuring.seed, Budget(measuring.budget), tick
+    )
+    found = measure(model, explained, asking)
+    columns = []
+    for blank in able:
+        how = "deleted" if blank == "delete" else f"replaced by {blank}"
+        columns.append(Column(f"{blank}", f"{metric.said}; words are {how}", metric.better))
+        columns.append(Column(f"{blank}: gain", "how much better than its control, paired over texts", "higher"))
+    rows: dict[str, tuple[Figure | None, ...]] = {
+        method: tuple(
+            figure for blank in able for figure in _pair(found, (repr(metric), blank, method), metric, measuring.seed)
+        )
+        for method in explained
+    }
+    order = sorted(rows, key=lambda method: -_gain(rows[method]))
+    ordered: dict[str, tuple[Figure | None, ...]] = {method: rows[method] for method in order}
+    if metric.ranks:
+        ordered[CONTROL] = tuple(
+            figure
+            for blank in able
+            for figure in (mean_figure(found.control[repr(metric), blank, order[0]], measuring.seed, blank), None)
+        )
+    values = {method: found.values[repr(metric), able[0], method] for method in explained}
+    best = as_good_as_best(values, metric.better == "higher", measuring.seed)
+    notes = [f"Best by {able[0]}, ties included, by paired differences.", *_failures(found)]
+    if not metric.ranks:
+        notes.append("The control of each method is its own scores on shuffled words.")
+    return Table(
+        repr(metric), tuple(columns), ordered, {**dict.fromkeys(best, "best"), CONTROL: "control"}, tuple(notes)
+    )
+
+
+def _pair(found: Measured, key: tuple[str, str, str], metric: Metric, seed: int) -> tuple[Figure | None, Figure | None]:
+    """The figure, and its gain over the control."""
+    values, control = found.values[key], found.control[key]
+    sign = 1.0 if metric.better == "higher" else -1.0
+    return mean_figure(values, seed, key[1]), paired_figure(sign * values, sign * control, seed, key[1])
+
+
+def _gain(figures: Sequence[Figure | None]) -> float:
+    gains = [figure.value for figure in figures[1::2] if figure is not None]
+    return float(np.mean(gains)) if gains else -np.inf
+
+
+def _failures(found: Measured) -> list[str]:
+    some = list(found.failures.items())[:3]
+    return [f"Text {at + 1} could not be asked about: {error}" for at, error in some]
+
+
+def _agreement(explained: Explained, seed: int) -> Table:
+    """How far each two methods rank the words of a text alike, on the mean."""
+    names = list(explained)
+    columns = tuple(Column(name, "Kendall's tau-b of word scores by size with that method's") for name in names)
+    tau = np.full((len(names), len(names), max(map(len, explained.values()))), np.nan)
+    for at, row in enumerate(zip(*explained.values(), strict=True)):
+        there = [i for i, each in enumerate(row) if each is not None]
+        tau[np.ix_(there, there, [at])] = agreements([each for each in row if each is not None])[..., None]
+    rows = {
+        name: tuple(None if i == j else mean_figure(tau[i, j], seed) for j in range(len(names)))
+        for i, name in enumerate(names)
+    }
+    return Table("Agreement of methods", columns, rows, notes=("Methods that agree may be wrong together.",))
+
+
+def _plausibility(explained: Explained, evidence: Sequence[Row], seed: int) -> Table:
+    """Agreement with what people marked, and what chance would get."""
+    columns = (
+        Column("token F1", "F1 of the k strongest words against the k marked ones", "higher"),
+        Column("IOU F1", "F1 of runs of words that overlap marked runs by half", "higher"),
+        Column("by chance", "share of words that are marked: token F1 of a random order"),
+    )
+    rows = {}
+    for method, each in explained.items():
+        pairs = [(one, words_in(one, row.evidence)) for one, row in zip(each, evidence, strict=True) if one is not None]
+        figures = [
+            np.array([token_f1(one, flags, seed) for one, flags in pairs]),
+            np.array([iou_f1(one, flags, seed) for one, flags in pairs]),
+            np.array([np.mean(flags) if any(flags) else np.nan for _, flags in pairs]),
+        ]
+        rows[method] = tuple(mean_figure(values, seed) for values in figures)
+    ordered = dict(sorted(rows.items(), key=lambda row: -(row[1][0].value if row[1][0] else -1.0)))
+    return Table("Plausibility (not faithfulness)", columns, ordered, notes=(_PEOPLE,))
+
+
+def _sentence(table: Table, metric: Metric) -> str:
+    best = [method for method, mark in table.marks.items() if mark == "best" and method in table.rows]
+    beaten = [
+        method
+        for method, figures in table.rows.items()
+        if method != CONTROL and figures[1] is not None and figures[1].low is not None and figures[1].low > 0
+    ]
+    many = len(table.rows) - (CONTROL in table.rows)
+    return (
+        f"By {metric.name}, {', '.join(best)} {'is' if len(best) == 1 else 'are'} best; {len(beaten)} of {many} "
+        "methods beat a random order for the first blank."
+    )

@@ -1,0 +1,196 @@
+"""The audit: the same table however often it is interrupted, a plan that is made once, and a verdict from the
+figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+import saliently
+from saliently.audit.asked import RANDOM, fingerprint
+from saliently.audit.depths import DEPTHS, cost, fitting
+from saliently.audit.verdict import Evidence, sentences, standing
+from saliently.audit.whole import Audit, Wishes, audit
+from saliently.data import Row
+from saliently.errors import ModelError, RecipeError
+from saliently.models.base import Model
+from saliently.view.report_record import report_dict
+from tests import writers
+from tests.test_shortcuts import rows
+
+METHODS = ("gradient", "occlusion", "attention")
+WISHES = Wishes("tiny", methods=METHODS)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return saliently.load("bilstm")
+
+
+@pytest.fixture(scope="module")
+def whole(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """An audit that nobody interrupted."""
+    done = audit(model, rows(), tmp_path_factory.mktemp("whole"), WISHES)
+    done.run()
+    return done
+
+
+def plain(report: Any) -> dict[str, Any]:
+    return {key: value for key, value in report_dict(report).items() if key != "seconds"}
+
+
+class Killed(BaseException):
+    """Nothing catches this."""
+
+
+def test_interrupted_at_random_five_times_it_ends_with_the_same_table(
+    model: Model, whole: Audit, tmp_path: Path
+) -> None:
+    chance, ran, kills = Random(0), list[str](), 0
+    names = [unit.name for unit in whole.work.units()]
+    fuse = [chance.randrange(1, 400)]
+
+    def tick(count: int) -> None:
+        fuse[0] -= count
+        if kills < 5 and fuse[0] < 0:
+            raise Killed
+
+    while True:
+        try:
+            report = audit(model, rows(), tmp_path, WISHES, tick).run(
+                lambda unit, new: ran.append(unit.name) if new else None
+            )
+            break
+        except Killed:
+            kills += 1
+            fuse[0] = chance.randrange(1, 3000)
+    assert kills == 5
+    assert ran == names  # each unit was finished once: what was lost is the one that was running
+    assert plain(report) == plain(whole.report())
+
+
+def test_two_runs_with_one_seed_give_the_same_json(model: Model, whole: Audit, tmp_path: Path) -> None:
+    again = audit(model, rows(), tmp_path, WISHES).run()
+    one, other = plain(whole.report()), plain(again)
+    assert json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def test_every_figure_carries_what_it_rests_on(whole: Audit) -> None:
+    record = plain(whole.report())
+    figures = [each for table in record["tables"] for row in table["rows"] for each in row["figures"] if each]
+    assert len(figures) > 20
+    for figure in figures:
+        assert {"value", "low", "high", "n", "blank", "seed", "version"} <= set(figure)
+        assert figure["n"] > 0
+        assert figure["version"] == saliently.__version__
+    erased = [
+        each
+        for table in record["tables"]
+        if "by blank" in table["title"]
+        for row in table["rows"]
+        for each in row["figures"]
+    ]
+    assert all(each["blank"] in ("zero", "delete", "pad") for each in erased)
+
+
+def test_the_table_has_every_method_a_control_and_a_verdict_that_names_them(whole: Audit) -> None:
+    report = whole.report()
+    first = report.tables[0]
+    assert list(first.rows)[-1] == RANDOM
+    assert len(first.rows) == len(METHODS) + 1
+    assert all(each.planted >= 0.9 for each in whole.work.reliances().values())
+    assert len(report.verdict) == 2
+    assert any(method in report.verdict[0] for method in METHODS)
+    assert report.settings["weights"] == fingerprint(whole.work.asked.model)
+
+
+def test_another_question_does_not_go_on_in_the_same_folder(model: Model, whole: Audit) -> None:
+    folder = whole.work.folder.path
+    with pytest.raises(RecipeError, match="begun with another wishes"):
+        audit(model, rows(), folder, Wishes("tiny", methods=METHODS, seed=1))
+    with pytest.raises(RecipeError, match="begun with another texts"):
+        audit(model, rows()[:-1], folder, WISHES)
+    with pytest.raises(RecipeError, match="begun with another weights"):
+        audit(saliently.load("default"), rows(), folder, WISHES)
+
+
+def test_a_time_becomes_a_plan_once(model: Model, tmp_path: Path) -> None:
+    wishes = Wishes("quick", 3.0, METHODS)
+    first = audit(model, rows(), tmp_path, wishes)
+    saved = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    again = audit(model, rows(), tmp_path, wishes)
+    assert first.work.depth == again.work.depth
+    assert saved["depth"]["texts"] == first.work.depth.texts
+
+
+def test_more_time_is_a_deeper_plan_and_too_little_is_refused(model: Model) -> None:
+    depth = DEPTHS["quick"]
+    sizes = [cost(fitting(depth, model, rows(), minutes), 20) for minutes in (5.0, 500.0)]
+    assert sizes[0] <= sizes[1]
+    with pytest.raises(RecipeError, match="the smallest takes about"):
+        fitting(depth, model, rows(), 1e-4)
+    assert cost(depth.times(0.5), 20) < cost(depth, 20) < cost(depth.times(2.0), 20)
+
+
+def test_who_can_not_be_audited_says_so(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="it is of classifiers"):
+        audit(writers.gpt2(), rows(), tmp_path)
+    with pytest.raises(RecipeError, match="Give 40 at least"):
+        audit(model, rows()[:10], tmp_path)
+    with pytest.raises(RecipeError, match="Did you mean 'quick'"):
+        Wishes("quik")
+    with pytest.raises(RecipeError, match="above 0"):
+        Wishes(minutes=0)
+
+
+def test_a_method_that_can_not_be_asked_is_left_out_and_said(model: Model, tmp_path: Path) -> None:
+    made = audit(model, rows(), tmp_path, Wishes("tiny", methods=("gradient", "decompx")))
+    assert made.work.asked.methods == ("gradient",)
+    assert set(made.skipped) == {"decompx"}
+
+
+def evidence(found: float, over: float, scrambled: float, n: int = 60) -> Evidence:
+    noise = np.random.default_rng(0).normal(0, 0.02, n)
+    return Evidence(np.full(n, found), over + noise, scrambled + noise)
+
+
+def test_the_verdict_trusts_who_passes_all_and_ties_are_ties() -> None:
+    found = {"a": evidence(1.0, 0.3, 0.1), "b": evidence(1.0, 0.3, 0.1), "attention": evidence(0.5, 0.1, 0.2)}
+    stood = standing(found, 0)
+    assert set(stood.best) == {"a", "b"}
+    assert stood.passed == ()
+    assert stood.fallen == {"attention": "finds planted cues less often"}
+    said = " ".join(sentences(stood, found, True, 0))
+    assert "can't be told from it" in said
+    assert "attention finds 50%" in said
+
+
+def test_a_method_that_passes_and_gains_less_is_not_best() -> None:
+    found = {"a": evidence(1.0, 0.3, 0.1), "b": evidence(1.0, 0.2, 0.1)}
+    stood = standing(found, 0)
+    assert stood.best == ("a",)
+    assert stood.passed == ("b",)
+    assert "b passes all tests too" in sentences(stood, found, True, 0)[1]
+
+
+def test_a_method_that_ignores_the_weights_or_loses_to_chance_is_not_trusted() -> None:
+    found = {"fake": evidence(1.0, 0.3, 0.9), "weak": evidence(1.0, -0.01, 0.1)}
+    stood = standing(found, 0)
+    assert stood.best == stood.passed == ()
+    assert stood.fallen == {
+        "fake": "hardly changes when the weights are scrambled",
+        "weak": "is no better than a random order at erasure",
+    }
+    assert sentences(stood, found, True, 0)[0].startswith("No method passed")
+    assert sentences(stood, found, False, 0)[0].startswith("No explanation could be tested")
+
+
+def test_rows_need_no_labels_and_any_text_will_do(model: Model, tmp_path: Path) -> None:
+    odd = [Row({"text": text}) for text in ("", "x", "\U0001f600 \u202eabc", "film " * 300)]
+    made = audit(model, [*rows(), *odd], tmp_path, WISHES)
+    assert made.run().tables

@@ -1,0 +1,105 @@
+"""Metrics as a report: by method and blank, with controls, from fresh or saved explanations."""
+
+from __future__ import annotations
+
+import pytest
+
+import saliently
+from saliently.data import Row
+from saliently.errors import RecipeError
+from saliently.evaluation import CONTROL, Measuring, by_method, evaluate, explain_all
+from saliently.types import Span, Target
+from tests import tiny, writers
+
+TEXTS = ["A good film, a bad story.", "The plot is thin and the music is fine.", "So very good!", "Bad."]
+ROWS = [Row({"text": text}, evidence=(Span("text", 0, 6),)) for text in TEXTS]
+
+
+def test_methods_are_rows_blanks_are_columns_and_the_control_comes_last() -> None:
+    model = tiny.bert()
+    explained, failures = explain_all(model, ROWS, ["gradient", "occlusion"])
+    report = evaluate(model, explained, Measuring(blanks=("mask", "delete")))
+    assert not failures
+    assert [table.title for table in report.tables] == ["comprehensiveness", "sufficiency", "Agreement of methods"]
+    for table in report.tables[:2]:
+        assert [column.name for column in table.columns] == ["mask", "mask: gain", "delete", "delete: gain"]
+        assert list(table.rows)[-1] == CONTROL
+        assert set(table.rows) == {"gradient", "occlusion(blank='mask')", CONTROL}
+        assert [figure.blank for figure in table.rows["gradient"] if figure] == ["mask", "mask", "delete", "delete"]
+    assert report.seed == 0
+    assert report.settings["methods"] == ["gradient", "occlusion(blank='mask')"]
+
+
+def test_gains_are_over_the_control_and_positive_is_better_for_both_directions() -> None:
+    model = tiny.bert()
+    explained, _ = explain_all(model, ROWS, ["occlusion(blank='mask')"])
+    for metric, sign in (("comprehensiveness", 1), ("sufficiency", -1)):
+        (table,) = evaluate(model, explained, Measuring((metric,), ("mask",))).tables
+        value, gain = table.rows["occlusion(blank='mask')"]
+        control = table.rows[CONTROL][0]
+        assert value is not None
+        assert gain is not None
+        assert control is not None
+        assert gain.value == pytest.approx(sign * (value.value - control.value))
+
+
+def test_the_defaults_are_the_models_blank_and_deletion() -> None:
+    model = tiny.bert()
+    explained, _ = explain_all(model, ROWS, ["gradient"])
+    assert evaluate(model, explained).settings["blanks"] == ["mask", "delete"]
+
+
+def test_a_soft_metric_leaves_deletion_out_and_says_so_where_nothing_is_left() -> None:
+    model = tiny.bert()
+    explained, _ = explain_all(model, ROWS, ["gradient"])
+    (table,) = evaluate(model, explained, Measuring(("soft-sufficiency",), ("mask", "delete"))).tables
+    assert [column.name for column in table.columns] == ["mask", "mask: gain"]
+    with pytest.raises(RecipeError, match="by deletion alone"):
+        evaluate(model, explained, Measuring(("soft-sufficiency",), ("delete",)))
+
+
+def test_a_method_that_fails_is_told_and_the_others_stay() -> None:
+    function = saliently.wrap_function(lambda texts: [[text.count("o"), 1.0] for text in texts], labels=["o", "n"])
+    explained, failures = explain_all(function, ROWS, ["gradient", "occlusion"])
+    assert set(failures) == {"gradient"}
+    (table, _) = evaluate(function, explained, Measuring(blanks=("delete",))).tables
+    assert [row for row in table.rows if row != CONTROL] == ["occlusion(blank='delete')"]
+
+
+def test_a_text_that_fails_is_left_out_of_its_method_alone() -> None:
+    model = tiny.bert()
+    explained, failures = explain_all(model, [*ROWS, Row({"text": "word " * 400})], ["gradient"])
+    assert "gradient" in failures
+    (table, _) = evaluate(model, explained).tables
+    assert table.rows["gradient"][0].n == 4  # type: ignore[union-attr]
+
+
+def test_saved_explanations_become_a_table() -> None:
+    model = tiny.bert()
+    every = [*saliently.explain(model, TEXTS, "gradient"), *saliently.explain(model, TEXTS[1:], "occlusion")]
+    found = by_method(every)
+    assert [each is None for each in found["occlusion(blank='mask')"]] == [True, False, False, False]
+    with pytest.raises(RecipeError, match="explains text 1 twice"):
+        by_method([every[0], every[0]])
+    with pytest.raises(RecipeError, match="there are none"):
+        evaluate(model, {"gradient": []})
+
+
+def test_a_language_model_needs_its_place_and_is_measured_there() -> None:
+    model, target = writers.gpt2(), Target(at=0)
+    rows = [Row({"prompt": text, "response": " good film"}) for text in TEXTS]
+    explained, failures = explain_all(model, rows, ["occlusion"], target)
+    assert not failures
+    with pytest.raises(RecipeError, match="which one was explained"):
+        evaluate(model, explained, Measuring(blanks=("zero",)))
+    (table, _) = evaluate(model, explained, Measuring(blanks=("zero",), target=target)).tables
+    assert table.rows["occlusion(blank='zero')"][0].n == 4  # type: ignore[union-attr]
+
+
+def test_plausibility_is_apart_and_says_that_it_is_no_faithfulness() -> None:
+    model = tiny.bert()
+    explained, _ = explain_all(model, ROWS, ["gradient"])
+    report = evaluate(model, explained, evidence=ROWS)
+    assert report.tables[-1].title == "Plausibility (not faithfulness)"
+    assert any("not faithfulness" in said for said in report.limits)
+    assert all("lausib" not in said for said in evaluate(model, explained).limits)
