@@ -15,7 +15,9 @@ GOOD, BAD = ("a gorgeous and witty film with a warm heart", 1), ("a dull , lifel
 
 
 def test_a_good_order_falls_faster_than_chance() -> None:
-    rows = [Row({"text": f"{text} {more}"}, label) for text, label in (GOOD, BAD) for more in ("today", "indeed", "again")]
+    rows = [
+        Row({"text": f"{text} {more}"}, label) for text, label in (GOOD, BAD) for more in ("today", "indeed", "again")
+    ]
     report = deletion(Asked(saliently.load("bilstm"), ("occlusion",)), rows, Deleting(most=3))
     (lines,) = report.lines
     ours, chance = lines.curves["occlusion(blank='zero')"], lines.curves[CONTROL]

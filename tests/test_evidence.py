@@ -15,10 +15,10 @@ from torch import Tensor, nn
 import saliently
 from saliently.audit.asked import RANDOM, Asked, explained
 from saliently.audit.evidence import HALVES, evidence, score, usable
-from saliently.audit.evidence_parts import marked, parts
+from saliently.audit.evidence_parts import parts
 from saliently.audit.sst_wiki import Sizes, sst_wiki, sst_wiki_experiment
 from saliently.chunks import checked_tokens
-from saliently.data import Row, words_in
+from saliently.data import Row, marked
 from saliently.errors import InputError, ModelError, RecipeError
 from saliently.models.base import Model
 from saliently.train import Training
@@ -127,13 +127,12 @@ def test_special_tokens_are_counted_apart() -> None:
     assert found.share.tolist() == [pieces / words]
 
 
-def test_marked_words_are_those_of_data() -> None:
-    asked = Asked(tiny.bert(), METHODS)
-    row = Row({"text": "A gorgeous, witty movie."}, 0, (Span("text", 5, 13), Span("text", 23, 24)))
-    (each,) = explained(asked, "gradient", [row])
-    assert each is not None
-    assert tuple(marked(each.tokens, row.evidence)) == words_in(each, row.evidence)
-    assert marked(each.tokens, row.evidence).sum() == 4  # gorgeous , witty .
+def test_a_word_is_marked_if_it_shares_a_character_with_the_evidence() -> None:
+    tokens = checked_tokens(tiny.bert(), {"text": "A gorgeous, witty movie."})
+    spelled = [tokens.text(tokens.parts[unit]) for unit in sorted(tokens.pieces_of)]
+    found = marked(tokens, (Span("text", 5, 13), Span("text", 23, 24)))
+    assert [word for word, on in zip(spelled, found, strict=True) if on] == ["gorgeous", ",", "witty", "."]
+    assert not marked(tokens, (Span("other", 0, 24),)).any()
 
 
 def test_parts_are_blanked_and_read() -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import saliently
-from saliently.audit.asked import Asked
-from saliently.audit.invariance import CHECKS, by_origin, change, invariance
+from saliently.audit.asked import Asked, change
+from saliently.audit.invariance import CHECKS, by_origin, invariance
 from saliently.audit.shifted import offset, recast, shifted
 from saliently.data import Row
 from saliently.models.base import Model

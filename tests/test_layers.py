@@ -29,7 +29,7 @@ LAYERS = (
     ("toys",),
     ("interventions", "contrasts"),
     ("memory", "plans"),
-    ("given",),
+    ("given", "cli_options"),
     ("data", "train", "work"),
     ("audit",),
     ("tally", "summarize", "evaluation"),

@@ -11,7 +11,7 @@ import torch
 
 import saliently
 from saliently.audit.asked import Asked, explained, versions
-from saliently.audit.moved import max_sensitivity, moved
+from saliently.audit.moved import Moves, max_sensitivity, moved
 from saliently.audit.sanity import Scrambling, passes, sanity
 from saliently.audit.scrambled import alike, parts, scrambled, similarity, stages
 from saliently.data import Row
@@ -126,7 +126,9 @@ def test_max_sensitivity_is_the_largest_relative_change_and_grows_with_the_move(
     model = tiny.models(torch.float64)["bert"]()
     texts = [Row({"text": "A good film."}), Row({"text": "A bad, long story."})]
     asked = Asked(model, ("gradient-x-input",))
-    none, little, more = (max_sensitivity(asked, "gradient-x-input", texts, 2, radius) for radius in (0.0, 0.01, 0.3))
+    none, little, more = (
+        max_sensitivity(asked, "gradient-x-input", texts, Moves(2, radius)) for radius in (0.0, 0.01, 0.3)
+    )
     np.testing.assert_allclose(none, 0.0, atol=1e-12)
     assert (little > 0).all()
     assert (more > little).all()

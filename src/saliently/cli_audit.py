@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saliently.cli_evaluation import DeviceOption, DtypeOption, JsonOption, SaveOption, SeedOption, check_save, give
+from saliently.cli_evaluation import check_save, give
+from saliently.cli_options import (
+    DataArgument,
+    DeviceOption,
+    DtypeOption,
+    MethodsOption,
+    ModelArgument,
+    ReportJsonOption,
+    ReportSaveOption,
+    SeedOption,
+)
 from saliently.errors import InputError
 from saliently.given import place
 from saliently.view.terminal import print_table, progress, steps
@@ -23,16 +33,6 @@ if TYPE_CHECKING:
     from saliently.models.base import Model
     from saliently.work import Unit
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(metavar="DATA", help="Texts, one a line, a label behind a tab if known; or .jsonl; - is stdin."),
-]
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Shipped (default, bilstm), a folder, or a hub name.")
-]
-MethodsOption = Annotated[
-    list[str] | None, typer.Option("--method", help="A recipe; give it several times. See: saliently methods.")
-]
 METHODS = ("gradient", "gradient-x-input", "integrated-gradients", "lrp", "occlusion", "attention")
 
 
@@ -58,7 +58,7 @@ def audit(
     ] = None,
     seed: SeedOption = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would do, and stop.")] = False,
-    as_json: JsonOption = False,
+    as_json: ReportJsonOption = False,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
 ) -> None:
@@ -108,8 +108,8 @@ def evaluate(
     saved: Annotated[bool, typer.Option("--saved", help="DATA holds explanations, not texts.")] = False,
     controls: Annotated[int, typer.Option(min=1, help="Random orders for each text.")] = 5,
     seed: SeedOption = 0,
-    as_json: JsonOption = False,
-    save: SaveOption = None,
+    as_json: ReportJsonOption = False,
+    save: ReportSaveOption = None,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
 ) -> None:
@@ -161,8 +161,8 @@ def experiment(
     *,
     method: MethodsOption = None,
     seed: SeedOption = 0,
-    as_json: JsonOption = False,
-    save: SaveOption = None,
+    as_json: ReportJsonOption = False,
+    save: ReportSaveOption = None,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
 ) -> None:

@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saliently.cli_options import (
+    BudgetOption,
+    DataArgument,
+    DeviceOption,
+    DtypeOption,
+    MethodOption,
+    ModelOption,
+    ReportJsonOption,
+    ReportSaveOption,
+    SeedOption,
+    TruncateOption,
+)
 from saliently.errors import InputError, SaliencyError
 from saliently.view.terminal import print_json, progress
 
 if TYPE_CHECKING:
     from saliently.reports import Report
-
-FileArgument = Annotated[
-    Path, typer.Argument(help="Texts, one a line, a label behind a tab if known; or .jsonl; - is stdin.")
-]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="Shipped (default, bilstm), a folder, or a hub name.")]
-MethodOption = Annotated[str, typer.Option("--method", help="A recipe; see: saliently methods.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of all chance.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-SaveOption = Annotated[Path | None, typer.Option("--save", "-s", help="Also write .html or .json.")]
-TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that the model can't take whole; says so.")]
-BudgetOption = Annotated[int, typer.Option(min=1, help="Most tokens in a batch; less saves memory.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: over all there are.")]
-DtypeOption = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,15 +37,15 @@ def register(app: typer.Typer) -> None:
 
 
 def summarize(
-    file: FileArgument,
+    file: DataArgument,
     *,
     model: ModelOption = "default",
     method: MethodOption = "integrated-gradients",
     top: Annotated[int, typer.Option("--top", min=1, help="How many words to show in a table.")] = 20,
     least: Annotated[int, typer.Option("--least", min=1, help="Leave out words that occur less often.")] = 5,
     seed: SeedOption = 0,
-    as_json: JsonOption = False,
-    save: SaveOption = None,
+    as_json: ReportJsonOption = False,
+    save: ReportSaveOption = None,
     truncate: TruncateOption = False,
     budget: BudgetOption = 2048,
     device: DeviceOption = "cpu",

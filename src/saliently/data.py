@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from saliently.errors import InputError, RecipeError
 from saliently.given import labelled, texts_of
 from saliently.models.base import Model
 from saliently.targets import find_label
-from saliently.types import Explanation, Span
+from saliently.types import Span, Tokens
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,11 @@ def _row(model: Model, line: str, at: int) -> Row:
     return Row(fields, None if label is None else find_label(label, model.labels), spans)
 
 
-def words_in(explanation: Explanation, evidence: Sequence[Span]) -> tuple[bool, ...]:
-    """Of each word of an explanation, in order: does it share a character with the evidence?"""
-    return tuple(
-        any(unit.field == span.field and unit.start < span.end and span.start < unit.end for span in evidence)
-        for unit in explanation.words()
+def marked(tokens: Tokens, evidence: Sequence[Span]) -> NDArray[np.bool_]:
+    """(W,) of each word of an input, in order: does it share a character with the evidence?"""
+    words = [tokens.parts[unit] for unit in sorted(tokens.pieces_of)]
+    return np.array(
+        [any(w.field == e.field and w.start < e.end and e.start < w.end for e in evidence) for w in words], bool
     )
 
 
@@ -82,7 +85,7 @@ def labels_of(rows: Sequence[Row], what: str) -> list[int]:
 
 
 def plain(value: Any) -> Any:
-    """Settings as plain JSON values: tuples become lists, a row its text."""
+    """Settings as plain JSON values: tuples become lists, what JSON has no word for its text."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

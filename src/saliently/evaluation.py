@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliently.api import Options, stream
-from saliently.data import Row, words_in
+from saliently.data import Row, marked
 from saliently.erase import default_blank
 from saliently.errors import RecipeError, SaliencyError
 from saliently.metrics.agreement import agreements
@@ -229,7 +229,8 @@ def _plausibility(explained: Explained, evidence: Sequence[Row], seed: int) -> T
     )
     rows = {}
     for method, each in explained.items():
-        pairs = [(one, words_in(one, row.evidence)) for one, row in zip(each, evidence, strict=True) if one is not None]
+        both = zip(each, evidence, strict=True)
+        pairs = [(one, marked(one.tokens, row.evidence).tolist()) for one, row in both if one is not None]
         figures = [
             np.array([token_f1(one, flags, seed) for one, flags in pairs]),
             np.array([iou_f1(one, flags, seed) for one, flags in pairs]),

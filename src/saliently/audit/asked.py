@@ -21,6 +21,9 @@ from saliently.types import Explanation, Target
 
 Floats = NDArray[np.float64]
 
+Before = Sequence[Explanation | None] | None
+"""Explanations that are at hand; None as a whole if there are none."""
+
 RANDOM = "random"
 """The control: words in a random order."""
 
@@ -93,6 +96,17 @@ def explained_for(
         for i, each in zip(places, explained(again, method, [rows[i] for i in places]), strict=True):
             found[i] = each
     return found
+
+
+def change(one: Explanation | None, other: Explanation | None) -> float:
+    """|other - one| / |one| by the L2 norm of the scores of one's words; NaN where there is nothing to compare."""
+    if one is None or other is None:
+        return float("nan")
+    theirs = {unit[:-1]: unit.score for unit in other.words()}
+    pairs = [(unit.score, theirs.get(unit[:-1], np.nan)) for unit in one.words()]
+    before, after = np.array(pairs, np.float64).T
+    size = float(np.linalg.norm(before))
+    return float(np.linalg.norm(after - before)) / size if size else float("nan")
 
 
 def applicable(asked: Asked, row: Row) -> tuple[Asked, dict[str, str]]:

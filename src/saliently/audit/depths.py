@@ -40,7 +40,7 @@ class Depth:
     methods: tuple[str, ...] = METHODS
     cues: tuple[str, ...] = ("single token",)
     seeds: int = 1
-    train: int = 600
+    train: int = 400
     epochs: int = 6
     test: int = 80
     texts: int = 100
@@ -54,11 +54,11 @@ class Depth:
         """The same with more or fewer texts; what decides how sure the answer is has its floor."""
         many = {"test": 20, "texts": 20, "scrambled": 10, "moved": 5}
         grown = {name: max(least, round(getattr(self, name) * scale)) for name, least in many.items()}
-        return replace(self, **grown, train=max(300, round(self.train * min(1.0, scale))))
+        return replace(self, **grown, train=max(200, round(self.train * min(1.0, scale))))
 
 
 DEPTHS = {
-    "tiny": Depth(train=400, epochs=10, test=30, texts=20, controls=2, scrambled=10, moved=5, draws=1),
+    "tiny": Depth(train=300, epochs=10, test=30, texts=20, controls=2, scrambled=10, moved=5, draws=1),
     "quick": Depth(),
     "full": Depth(MORE, ("single token", "token in context", "ordered pair"), 3, 1500, 8, 200, 400, controls=5,
                   scrambled=100, moved=50, draws=5),
@@ -93,14 +93,14 @@ def cost(depth: Depth, tokens: int) -> int:
     """About how many rows it runs, a backward pass counting as two."""
     explaining = sum(rows_of(method, tokens) for method in depth.methods)
     copies = len(depth.cues) * depth.seeds
-    teaching = copies * (depth.epochs * 2 * depth.train * 3 + depth.test * explaining)
+    teaching = copies * (depth.epochs * 3 * depth.train * 3 + depth.test * explaining)
     erasing = depth.texts * len(depth.blanks) * (len(depth.methods) + depth.controls) * 8
     return round(
         depth.texts * explaining
         + teaching
         + erasing
-        + 2 * depth.scrambled * explaining
-        + (1 + depth.draws) * depth.moved * explaining
+        + depth.scrambled * explaining
+        + depth.draws * depth.moved * explaining
     )
 
 

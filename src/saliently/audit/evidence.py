@@ -17,9 +17,9 @@ import numpy as np
 
 from saliently import erase
 from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, explained, versions
-from saliently.audit.evidence_parts import Flags, Parts, both, marked, parts
+from saliently.audit.evidence_parts import Flags, Parts, both, parts
 from saliently.chunks import checked_tokens
-from saliently.data import Row, labels_of
+from saliently.data import Row, labels_of, marked
 from saliently.errors import RecipeError
 from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
 from saliently.metrics.ranked import Ranked, generator

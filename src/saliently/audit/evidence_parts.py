@@ -17,18 +17,10 @@ from saliently.audit.asked import Asked, Floats
 from saliently.metrics.ranked import rows
 from saliently.packing import Budget
 from saliently.runner import Runner
-from saliently.types import Span, Target, Tokens
+from saliently.types import Target, Tokens
 
 Flags = NDArray[np.bool_]
 """(W,) of each word of a text, in order: is it evidence?"""
-
-
-def marked(tokens: Tokens, evidence: Sequence[Span]) -> Flags:
-    """(W,) of each word of an input, in order: does it share a character with the evidence?"""
-    words = [tokens.parts[unit] for unit in sorted(tokens.pieces_of)]
-    return np.array(
-        [any(w.field == e.field and w.start < e.end and e.start < w.end for e in evidence) for w in words], bool
-    )
 
 
 def both(on: Flags) -> bool:

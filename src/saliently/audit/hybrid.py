@@ -19,9 +19,8 @@ from time import perf_counter
 import numpy as np
 
 from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, explained, versions
-from saliently.audit.evidence_parts import marked
 from saliently.chunks import checked_tokens
-from saliently.data import Row
+from saliently.data import Row, marked
 from saliently.errors import ModelError, RecipeError
 from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
 from saliently.metrics.ranked import Ranked

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from saliently.audit.asked import WHOM, Asked, Floats, applicable, explained, explained_again, versions
+from saliently.audit.asked import WHOM, Asked, Floats, applicable, change, explained, explained_again, versions
 from saliently.audit.shifted import offset, recast, shifted
 from saliently.chunks import checked_tokens
 from saliently.data import Row
@@ -154,17 +154,6 @@ def by_origin(method: Method) -> bool:
     if method.blanks is not None:
         return "zero" in method.blanks
     return method.name in _BY_ORIGIN
-
-
-def change(one: Explanation | None, other: Explanation | None) -> float:
-    """|other - one| / |one| by the L2 norm of the scores of one's words; NaN where there is nothing to compare."""
-    if one is None or other is None:
-        return float("nan")
-    theirs = {unit[:-1]: unit.score for unit in other.words()}
-    pairs = [(unit.score, theirs.get(unit[:-1], np.nan)) for unit in one.words()]
-    before, after = np.array(pairs, np.float64).T
-    size = float(np.linalg.norm(before))
-    return float(np.linalg.norm(after - before)) / size if size else float("nan")
 
 
 def _changes_table(figures: Rows, notes: Sequence[str]) -> Table:

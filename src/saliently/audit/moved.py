@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,10 @@ import torch
 from torch import Tensor
 
 from saliently import erase
-from saliently.audit.asked import Asked, Floats, explained, explained_again
+from saliently.audit.asked import Asked, Before, Floats, change, explained, explained_again
 from saliently.data import Row
 from saliently.errors import ModelError
 from saliently.models.base import Model
-from saliently.types import Explanation
-
-RADIUS = 0.1
-"""How far each entry of a word vector moves at most, in standard deviations of the entries of the embedding table."""
 
 
 @contextmanager
@@ -55,25 +52,29 @@ def moved(model: Model, radius: float, seed: int) -> Iterator[None]:
             handle.remove()
 
 
-def max_sensitivity(asked: Asked, method: str, rows: Sequence[Row], draws: int = 3, radius: float = RADIUS) -> Floats:
+@dataclass(frozen=True)
+class Moves:
+    """How vectors move. Attributes: draws, how often; radius, how far each entry at most, in standard deviations of the
+    entries of the embedding table."""
+
+    draws: int = 3
+    radius: float = 0.1
+
+
+def max_sensitivity(
+    asked: Asked, method: str, rows: Sequence[Row], moves: Moves = Moves(), before: Before = None
+) -> Floats:
     """(N,) the largest change of the word scores over random small moves of word vectors, as a share of their size:
     max |phi(x + d) - phi(x)| / |phi(x)|, by the L2 norm. NaN where there is nothing to compare.
 
-    The label is the one that the model predicts for the text as it is.
+    The label is the one that the model predicts for the text as it is. `before`: explanations of the texts as they are,
+    if at hand.
     """
-    before = explained(asked, method, rows)
+    before = explained(asked, method, rows) if before is None else before
     most = np.full(len(rows), np.nan)
-    for draw in range(draws):
-        with moved(asked.model, radius, 1000 * asked.seed + draw):
+    for draw in range(moves.draws):
+        with moved(asked.model, moves.radius, 1000 * asked.seed + draw):
             after = explained_again(asked, method, rows, before)
-        changes = [_change(one, other) for one, other in zip(before, after, strict=True)]
+        changes = [change(one, other) for one, other in zip(before, after, strict=True)]
         most = np.fmax(most, np.array(changes, np.float64))
     return most
-
-
-def _change(one: Explanation | None, other: Explanation | None) -> float:
-    if one is None or other is None:
-        return float("nan")
-    first, second = (np.array([unit.score or 0.0 for unit in each.words()]) for each in (one, other))
-    size = float(np.linalg.norm(first))
-    return float(np.linalg.norm(second - first)) / size if size else float("nan")

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from saliently.audit.asked import Asked, Floats, explained, explained_again
+from saliently.audit.asked import Asked, Before, Floats, explained, explained_again
 from saliently.data import Row
 from saliently.models.base import Model
 from saliently.models.copying import copied
@@ -60,10 +60,10 @@ def scrambled(model: Model, names: Sequence[str], seed: int) -> Model:
     return copy
 
 
-def similarity(asked: Asked, copy: Model, method: str, rows: Sequence[Row]) -> Floats:
+def similarity(asked: Asked, copy: Model, method: str, rows: Sequence[Row], before: Before = None) -> Floats:
     """(N,) Spearman's correlation between the sizes of word scores in the model and in its copy, for the label that the
-    model predicts; NaN for texts that can't be explained or ranked."""
-    before = explained(asked, method, rows)
+    model predicts; NaN for texts that can't be explained or ranked. `before`: explanations of the model, if at hand."""
+    before = explained(asked, method, rows) if before is None else before
     after = explained_again(replace(asked, model=copy), method, rows, before)
     return np.array([alike(one, other) for one, other in zip(before, after, strict=True)], np.float64)
 

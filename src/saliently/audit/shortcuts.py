@@ -16,7 +16,7 @@ import numpy as np
 
 from saliently.audit.asked import RANDOM, Asked, Floats, explained
 from saliently.audit.cues import CUES, Cue, InResponse, choose
-from saliently.data import Row, words_in
+from saliently.data import Row, marked
 from saliently.errors import RecipeError, did_you_mean
 from saliently.metrics.ranked import Ranked
 from saliently.models.base import Model
@@ -126,9 +126,9 @@ def teach(model: Model, made: Split, seed: int, sizes: Sizes, watch: Watch = Wat
 
 
 def _as_before(made: Split, seed: int) -> list[Row]:
-    """As many clean texts as planted ones, for the copy to stay what it was: all once, then again with words left out,
-    since few texts read often are learnt by heart. Without labels: they are taught as the model says."""
-    chance, many = Random(seed), max(len(made.planted), len(made.clean))
+    """Twice as many clean texts as planted ones, for the copy to stay what it was: all once, then again with words left
+    out, since few texts read often are learnt by heart. Without labels: they are taught as the model says."""
+    chance, many = Random(seed), 2 * len(made.planted)
     found = [Row(row.fields) for row in made.clean]
     while len(found) < many:
         row, share = chance.choice(made.clean), chance.uniform(0.0, 0.5)
@@ -193,7 +193,7 @@ def target(made: Split) -> Target:
 
 
 def _hit(asked: Asked, explanation: Explanation, row: Row, at_random: bool) -> tuple[float, float]:
-    flags = np.array(words_in(explanation, row.evidence))
+    flags = marked(explanation.tokens, row.evidence)
     words = Ranked.of(explanation, asked.seed)
     orders = [words.at_random(draw, asked.seed).order for draw in range(_DRAWS)] if at_random else [words.order]
     k = int(flags.sum())

@@ -136,8 +136,8 @@ class Work:
         sizes = self._sizes
         for cue in self.depth.cues:
             for seed in range(self.depth.seeds):
-                # A lesson has as many clean texts, and about as many decoys where there are some; most stop early.
-                yield Unit(f"teach {cue} {seed}", sizes.train * 2 * 3 * 3, lambda c=cue, s=seed: self._teach(c, s))  # type: ignore[misc]
+                # A lesson has twice as many clean texts; a backward pass counts as two; most stop after three epochs.
+                yield Unit(f"teach {cue} {seed}", sizes.train * 3 * 3 * 3, lambda c=cue, s=seed: self._teach(c, s))  # type: ignore[misc]
                 for method in (RANDOM, *self.asked.methods):
                     rows = sizes.test * (1 if method == RANDOM else rows_of(method, self.tokens))
                     yield Unit(
@@ -183,7 +183,7 @@ class Work:
 
     def _scrambling(self) -> Iterator[Unit]:
         for method in self.asked.methods:
-            rows = 2 * self._few(self.depth.scrambled) * rows_of(method, self.tokens)
+            rows = self._few(self.depth.scrambled) * rows_of(method, self.tokens)
             yield Unit(f"scramble {method}", rows, lambda m=method: self._scramble(m))  # type: ignore[misc]
 
     def _scramble(self, method: str) -> list[float | None]:
@@ -191,16 +191,18 @@ class Work:
         names = [name for name, _ in scrambled.parts(model)]
         copy = self._model("scrambled", lambda: scrambled.scrambled(model, names, self.asked.seed))
         rows = [self.rows[i] for i in self.some[: self.depth.scrambled]]
-        return _plain(scrambled.similarity(self.asked, copy, method, rows))
+        before = self.explanations(method)[: len(rows)]
+        return _plain(scrambled.similarity(self.asked, copy, method, rows, before))
 
     def _moving(self) -> Iterator[Unit]:
         for method in self.asked.methods:
-            rows = (1 + self.depth.draws) * self._few(self.depth.moved) * rows_of(method, self.tokens)
+            rows = self.depth.draws * self._few(self.depth.moved) * rows_of(method, self.tokens)
             yield Unit(f"move {method}", rows, lambda m=method: self._move(m))  # type: ignore[misc]
 
     def _move(self, method: str) -> list[float | None]:
         rows = [self.rows[i] for i in self.some[: self.depth.moved]]
-        return _plain(moved.max_sensitivity(self.asked, method, rows, self.depth.draws))
+        before = self.explanations(method)[: len(rows)]
+        return _plain(moved.max_sensitivity(self.asked, method, rows, moved.Moves(self.depth.draws), before))
 
     def _few(self, many: int) -> int:
         return min(many, len(self.some))
