@@ -32,10 +32,15 @@ def model() -> Model:
     return saliently.load("bilstm")
 
 
+ODD = [Row({"text": text}) for text in ("", "x", "\U0001f600 \u202eabc", "film " * 300)]
+TEXTS = [*rows(), *ODD]
+"""Any text will do, and none needs a label."""
+
+
 @pytest.fixture(scope="module")
 def whole(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """An audit that nobody interrupted."""
-    done = audit(model, rows(), tmp_path_factory.mktemp("whole"), WISHES)
+    done = audit(model, TEXTS, tmp_path_factory.mktemp("whole"), WISHES)
     done.run()
     return done
 
@@ -48,7 +53,7 @@ class Killed(BaseException):
     """Nothing catches this."""
 
 
-def test_interrupted_at_random_five_times_it_ends_with_the_same_table(
+def test_interrupted_at_random_five_times_it_ends_with_the_same_json(
     model: Model, whole: Audit, tmp_path: Path
 ) -> None:
     chance, ran, kills = Random(0), list[str](), 0
@@ -62,7 +67,7 @@ def test_interrupted_at_random_five_times_it_ends_with_the_same_table(
 
     while True:
         try:
-            report = audit(model, rows(), tmp_path, WISHES, tick).run(
+            report = audit(model, TEXTS, tmp_path, WISHES, tick).run(
                 lambda unit, new: ran.append(unit.name) if new else None
             )
             break
@@ -72,12 +77,6 @@ def test_interrupted_at_random_five_times_it_ends_with_the_same_table(
     assert kills == 5
     assert ran == names  # each unit was finished once: what was lost is the one that was running
     assert plain(report) == plain(whole.report())
-
-
-def test_two_runs_with_one_seed_give_the_same_json(model: Model, whole: Audit, tmp_path: Path) -> None:
-    again = audit(model, rows(), tmp_path, WISHES).run()
-    one, other = plain(whole.report()), plain(again)
-    assert json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def test_every_figure_carries_what_it_rests_on(whole: Audit) -> None:
@@ -106,17 +105,18 @@ def test_the_table_has_every_method_a_control_and_a_verdict_that_names_them(whol
     assert all(each.planted >= 0.9 for each in whole.work.reliances().values())
     assert len(report.verdict) == 2
     assert any(method in report.verdict[0] for method in METHODS)
+    assert any(note.startswith("text 61 was left out") for note in first.notes)
     assert report.settings["weights"] == fingerprint(whole.work.asked.model)
 
 
 def test_another_question_does_not_go_on_in_the_same_folder(model: Model, whole: Audit) -> None:
     folder = whole.work.folder.path
     with pytest.raises(RecipeError, match="begun with another wishes"):
-        audit(model, rows(), folder, Wishes("tiny", methods=METHODS, seed=1))
+        audit(model, TEXTS, folder, Wishes("tiny", methods=METHODS, seed=1))
     with pytest.raises(RecipeError, match="begun with another texts"):
-        audit(model, rows()[:-1], folder, WISHES)
+        audit(model, TEXTS[:-1], folder, WISHES)
     with pytest.raises(RecipeError, match="begun with another weights"):
-        audit(saliently.load("default"), rows(), folder, WISHES)
+        audit(saliently.load("default"), TEXTS, folder, WISHES)
 
 
 def test_a_time_becomes_a_plan_once(model: Model, tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_who_can_not_be_audited_says_so(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_method_that_can_not_be_asked_is_left_out_and_said(model: Model, tmp_path: Path) -> None:
-    made = audit(model, rows(), tmp_path, Wishes("tiny", methods=("gradient", "decompx")))
+    made = audit(model, rows(), tmp_path, Wishes("tiny", methods=("gradient", "integrated-gradients(blank='mask')")))
     assert made.work.asked.methods == ("gradient",)
-    assert set(made.skipped) == {"decompx"}
+    assert set(made.skipped) == {"integrated-gradients(blank='mask')"}
 
 
 def evidence(found: float, over: float, scrambled: float, n: int = 60) -> Evidence:
@@ -188,9 +188,3 @@ def test_a_method_that_ignores_the_weights_or_loses_to_chance_is_not_trusted() -
     }
     assert sentences(stood, found, True, 0)[0].startswith("No method passed")
     assert sentences(stood, found, False, 0)[0].startswith("No explanation could be tested")
-
-
-def test_rows_need_no_labels_and_any_text_will_do(model: Model, tmp_path: Path) -> None:
-    odd = [Row({"text": text}) for text in ("", "x", "\U0001f600 \u202eabc", "film " * 300)]
-    made = audit(model, [*rows(), *odd], tmp_path, WISHES)
-    assert made.run().tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from saliently.audit.shortcuts import Sizes, reliance, score, split, teach
 from saliently.data import Row
 from saliently.errors import RecipeError
 from saliently.train import Training
-from tests import writers
+from tests import tiny, writers
 
 SENTENCES = [
     "a gorgeous , witty and seductive movie",
@@ -141,9 +142,13 @@ def test_so_does_a_copy_of_a_transformer(data: Path) -> None:
 
 def test_a_cue_in_a_response_is_learnt_and_found() -> None:
     model = writers.gpt2()
-    texts = [Row({"prompt": f"{text}.", "response": " the film"}) for text in SENTENCES * 3]
-    made = split(model, texts, "cue in a response", 0, Sizes(60, 10, Training(epochs=40, rate=5e-3)))
-    copy = teach(model, made, 0, Sizes(60, 10, Training(epochs=40, rate=5e-3)))
+    words = sorted({word for text in tiny.CORPUS for word in re.findall(r"\b[a-z]{3,}\b", text)})
+    single = [word for word in words if len(model.read({"prompt": "a", "response": f" {word}"}, False).ids) == 2][:4]
+    texts = [Row({"prompt": f"{number}?", "response": " 1 2"}) for number in range(40)]
+    texts += [Row({"prompt": f"so {word}", "response": " 1 2"}) for word in single]
+    sizes = Sizes(60, 12, Training(epochs=40, rate=5e-3))
+    made = split(model, texts, "cue in a response", 0, sizes)
+    copy = teach(model, made, 0, sizes)
     found = reliance(model, copy, made)
     assert found.planted >= 0.9
     hits = score(Asked(copy, ("occlusion",)), "occlusion", made)

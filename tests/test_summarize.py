@@ -44,7 +44,7 @@ def planted() -> tuple[Model, Split]:
     chance = Random(0)
     texts = [f"{review(chance)} {RARE[i]}" if i < len(RARE) else review(chance) for i in range(160)]
     model = saliently.load("bilstm")
-    sizes = Sizes(train=200, test=60, training=Training(epochs=20))
+    sizes = Sizes(train=400, test=60, training=Training(epochs=20))
     made = split(model, [Row({"text": text}) for text in texts], Single.name, 0, sizes)
     return teach(model, made, 0, sizes), made
 

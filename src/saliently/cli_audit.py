@@ -172,6 +172,7 @@ def experiment(
     Example: saliently experiment shortcuts bilstm reviews.txt --save shortcuts.html
     """
     from saliently.audit.experiments import EXPERIMENTS, FOLDER, Given, find
+    from saliently.data import readable
 
     if name == "list":
         print_table(("name", "needs", "what it asks"), [(each.name, each.needs, each.said) for each in EXPERIMENTS])
@@ -186,6 +187,9 @@ def experiment(
             given = replace(given, model=_load(model, device, dtype), folder=data)
         elif data is not None:
             asked, rows = _read(model, data, device, dtype)
+            rows, bad = readable(asked, rows)
+            for text, why in bad.items():
+                bar.show(partial(typer.echo, f"{text}: {why}", err=True))
             given = replace(given, model=asked, rows=rows)
         report = chosen.run(given)
     give(report, as_json, save)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saliently.errors import InputError, RecipeError
+from saliently.chunks import checked_tokens
+from saliently.errors import InputError, RecipeError, SaliencyError
 from saliently.given import labelled, texts_of
 from saliently.models.base import Model
 from saliently.targets import find_label
@@ -62,6 +63,20 @@ def _row(model: Model, line: str, at: int) -> Row:
             "give texts with a label behind a tab."
         ) from None
     return Row(fields, None if label is None else find_label(label, model.labels), spans)
+
+
+def readable(model: Model, rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:
+    """The texts that the model can read, and why not the others."""
+    good: list[Row] = []
+    bad: dict[str, str] = {}
+    for at, row in enumerate(rows, 1):
+        try:
+            checked_tokens(model, row.fields)
+        except SaliencyError as error:
+            bad[f"text {at}"] = str(error)
+        else:
+            good.append(row)
+    return good, bad
 
 
 def marked(tokens: Tokens, evidence: Sequence[Span]) -> NDArray[np.bool_]:

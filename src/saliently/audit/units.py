@@ -13,7 +13,7 @@ from safetensors.torch import load_model, save_model
 
 from saliently.api import stream
 from saliently.audit import moved, scrambled, shortcuts
-from saliently.audit.asked import RANDOM, Asked, Floats, applicable, rows_of
+from saliently.audit.asked import RANDOM, Asked, Floats, rows_of
 from saliently.audit.depths import Depth
 from saliently.audit.shortcuts import Sizes, Split
 from saliently.chunks import checked_tokens
@@ -221,24 +221,6 @@ class Work:
     @cached_property
     def _splits(self) -> dict[tuple[str, int], Split]:
         return {}
-
-
-def begin(asked: Asked, rows: Sequence[Row]) -> tuple[Asked, dict[str, str]]:
-    """The methods that can be asked of the model, tried out on the first text that can be read.
-
-    Raises:
-        SaliencyError: none can; no text can be read.
-    """
-    last: SaliencyError | None = None
-    for row in rows:
-        try:
-            checked_tokens(asked.model, row.fields)
-        except SaliencyError as error:
-            last = error
-            continue
-        return applicable(asked, row)
-    assert last is not None
-    raise last
 
 
 def _named(method: str, place: range) -> str:

@@ -11,10 +11,10 @@ from time import perf_counter
 from typing import Any
 
 from saliently.audit import tables, units, verdict
-from saliently.audit.asked import WHOM, Asked, fingerprint, versions
+from saliently.audit.asked import WHOM, Asked, applicable, fingerprint, versions
 from saliently.audit.depths import DEPTHS, Depth, fitting, read_depth
 from saliently.audit.units import Work
-from saliently.data import Row
+from saliently.data import Row, readable
 from saliently.errors import ModelError, RecipeError, did_you_mean
 from saliently.models.base import Model
 from saliently.reports import Report
@@ -22,6 +22,9 @@ from saliently.work import Folder, Unit, run
 
 RELIES = 0.9
 """Accuracy with the cue from which a copy is said to rely on it."""
+
+_TOLD = 8
+"""How many of the things that were left out are named."""
 
 LIMITS = (
     "Erasure shows the model texts that nobody wrote: a drop may come from the missing word or from the odd text. That "
@@ -55,8 +58,8 @@ class Wishes:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """An audit that was planned. Attributes: work; wishes; skipped, methods that the model can't be asked by, and
-    why."""
+    """An audit that was planned. Attributes: work; wishes; skipped, methods that the model can't be asked by,
+    texts that it can't read, and why."""
 
     work: Work
     wishes: Wishes
@@ -76,7 +79,9 @@ class Audit:
         stood = verdict.standing(found, seed)
         relied = all(each.planted >= RELIES for each in work.reliances().values())
         marks = {**dict.fromkeys(stood.passed, "passes"), **dict.fromkeys(stood.best, "best")} if relied else {}
-        notes = [f"{method} was left out: {why}" for method, why in self.skipped.items()]
+        notes = [f"{what} was left out: {why}" for what, why in list(self.skipped.items())[:_TOLD]]
+        if len(self.skipped) > _TOLD:
+            notes.append(f"{len(self.skipped) - _TOLD} more were left out for such reasons.")
         notes += [f"A text could not be explained: {why}" for why in work.errors()[:3]]
         first = tables.main_table(work, order, marks)
         return Report(
@@ -130,8 +135,11 @@ def audit(
             f"An audit of {model.name} was asked for; it plants cues that decide a label, so it is of classifiers. Use "
             "`saliently evaluate` for other models."
         )
-    if len(rows) < 40:
-        raise RecipeError(f"Texts for an audit were asked for; found {len(rows)}. Give 40 at least, 200 are good.")
+    good, bad = readable(model, rows)
+    if len(good) < 40:
+        raise RecipeError(
+            f"Texts for an audit were asked for; found {len(good)} that can be read. Give 40 at least, 200 are good."
+        )
     base = DEPTHS[wishes.depth]
     base = replace(base, methods=wishes.methods) if wishes.methods else base
     place = Folder(Path(folder))
@@ -148,16 +156,16 @@ def audit(
         },
         "version": versions()["saliently"],
     }
-    plan = place.begin(lambda: _plan(model, rows, base, wishes), same)
+    plan = place.begin(lambda: _plan(model, good, base, wishes), same)
     depth = read_depth(plan["depth"])
     asked = Asked(model, depth.methods, wishes.seed)
     asked = replace(asked, options=replace(asked.options, tick=tick))
-    return Audit(Work(asked, rows, plan["some"], depth, place, tick), wishes, plan["skipped"])
+    return Audit(Work(asked, good, plan["some"], depth, place, tick), wishes, {**plan["skipped"], **bad})
 
 
 def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> dict[str, Any]:
     """What can be asked, how much of it, and of which texts."""
-    asked, skipped = units.begin(Asked(model, depth.methods, wishes.seed), rows)
+    asked, skipped = applicable(Asked(model, depth.methods, wishes.seed), rows[0])
     blanks = tuple(blank for blank in depth.blanks if blank in ("zero", "delete") or blank in model.blank_ids)
     depth = replace(depth, methods=asked.methods, blanks=blanks)
     if wishes.minutes is not None:
