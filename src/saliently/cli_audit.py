@@ -166,7 +166,7 @@ def experiment(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
 ) -> None:
-    """Run one experiment of the audit by itself, at its published size.
+    """Run one experiment by itself, at its default size.
 
     \b
     Example: saliently experiment shortcuts bilstm reviews.txt --save shortcuts.html

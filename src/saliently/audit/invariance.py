@@ -16,7 +16,7 @@ import numpy as np
 from saliently.audit.asked import WHOM, Asked, Floats, applicable, change, explained, explained_again, versions
 from saliently.audit.shifted import offset, recast, shifted
 from saliently.chunks import checked_tokens
-from saliently.data import Row
+from saliently.data import Row, readable
 from saliently.errors import InputError, SaliencyError
 from saliently.methods.base import Method
 from saliently.metrics.intervals import mean_figure
@@ -191,13 +191,7 @@ def _figure(check: Check, changes: Floats, seed: int) -> Figure | None:
 
 def _some(asked: Asked, rows: Sequence[Row], most: int) -> list[Row]:
     """Texts that can be read."""
-    good = []
-    for row in rows:
-        try:
-            checked_tokens(asked.model, row.fields)
-        except SaliencyError:
-            continue
-        good.append(row)
+    good, _ = readable(asked.model, rows)
     if not good:
         raise InputError(f"Texts to explain again were asked for; none of {len(rows)} can be read. Give some words.")
     places = sorted(Random(asked.seed).sample(range(len(good)), min(most, len(good))))
