@@ -79,6 +79,22 @@ def test_fresh_and_saved_explanations_are_evaluated_alike(texts: Path, tmp_path:
     assert one["tables"][0]["rows"][0]["figures"][0]["n"] == 6
 
 
+def test_saved_explanations_are_summed_up_without_their_model_and_refused_by_another(
+    texts: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.jsonl"
+    asked = ["--file", str(texts), "--model", "bilstm", "--method", "gradient-x-input"]
+    assert run.invoke(app, ["explain", *asked, "--save", str(saved)]).exit_code == 0
+    found = run.invoke(app, ["summarize", str(saved), "--saved", "--json"])
+    assert found.exit_code == 0, found.output
+    summary = json.loads(found.stdout.splitlines()[-1])
+    assert summary["settings"]["texts"] == 60
+    assert summary["settings"]["method"] == "gradient-x-input"
+    other = run.invoke(app, ["evaluate", "default", str(saved), "--saved"])
+    assert isinstance(other.exception, RecipeError)
+    assert "Give the model that was explained." in str(other.exception)
+
+
 def test_marked_evidence_gives_plausibility_in_a_table_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "marked.jsonl"
     text = "a gorgeous movie with a plot"

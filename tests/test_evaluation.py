@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import saliently
+from saliently.audit.scrambled import parts, scrambled
 from saliently.data import Row
 from saliently.errors import RecipeError
 from saliently.evaluation import CONTROL, Measuring, by_method, evaluate, explain_all
-from saliently.types import Span, Target
+from saliently.types import Explanation, Span, Target
 from tests import tiny, writers
 
 TEXTS = ["A good film, a bad story.", "The plot is thin and the music is fine.", "So very good!", "Bad."]
@@ -41,6 +44,21 @@ def test_gains_are_over_the_control_and_positive_is_better_for_both_directions()
         assert gain is not None
         assert control is not None
         assert gain.value == pytest.approx(sign * (value.value - control.value))
+
+
+def test_a_model_that_was_not_explained_is_refused() -> None:
+    explained, _ = explain_all(tiny.bert(), ROWS, ["gradient"])
+    with pytest.raises(RecipeError, match=r"one is of the logit of .* it gives .* Give the model that was explained"):
+        evaluate(scrambled(tiny.bert(), [name for name, _ in parts(tiny.bert())], 0), explained)
+    with pytest.raises(RecipeError, match="it has not all of these tokens"):
+        evaluate(saliently.load("bilstm"), {"gradient": [_with_ids(each) for each in explained["gradient"]]})
+
+
+def _with_ids(explanation: Explanation | None) -> Explanation:
+    """As of a larger vocabulary."""
+    assert explanation is not None
+    tokens = explanation.tokens
+    return replace(explanation, tokens=replace(tokens, ids=tuple(each + 10**6 for each in tokens.ids)))
 
 
 def test_the_defaults_are_the_models_blank_and_deletion() -> None:
@@ -79,10 +97,18 @@ def test_saved_explanations_become_a_table() -> None:
     every = [*saliently.explain(model, TEXTS, "gradient"), *saliently.explain(model, TEXTS[1:], "occlusion")]
     found = by_method(every)
     assert [each is None for each in found["occlusion(blank='mask')"]] == [True, False, False, False]
-    with pytest.raises(RecipeError, match="explains text 1 twice"):
-        by_method([every[0], every[0]])
     with pytest.raises(RecipeError, match="there are none"):
         evaluate(model, {"gradient": []})
+
+
+def test_a_text_that_comes_again_is_a_text_of_its_own() -> None:
+    model = tiny.bert()
+    texts = [TEXTS[3], TEXTS[0], TEXTS[3]]
+    found = by_method([*saliently.explain(model, texts, "gradient"), *saliently.explain(model, texts, "occlusion")])
+    for each in found.values():
+        assert [None if one is None else one.tokens.fields["text"] for one in each] == texts
+    (table, *_) = evaluate(model, found).tables
+    assert table.rows["gradient"][0].n == 3  # type: ignore[union-attr]
 
 
 def test_a_language_model_needs_its_place_and_is_measured_there() -> None:

@@ -203,7 +203,7 @@ def test_the_whole_experiment_on_made_up_texts(tmp_path: Path) -> None:
     asked = saliently.load("bilstm")
     before = {name: weight.clone() for name, weight in asked.module.state_dict().items()}
     sizes = Sizes(train=300, test=30, training=Training(epochs=1))
-    report = sst_wiki_experiment(asked, tmp_path, ("integrated-gradients", "attention"), 0, sizes)
+    report = sst_wiki_experiment(Asked(asked, ("integrated-gradients", "attention")), tmp_path, sizes)
     assert all(torch.equal(weight, before[name]) for name, weight in asked.module.state_dict().items())
     assert report.settings["accuracy"] == 1.0
     assert (report.settings["trained on"], report.settings["texts"]) == (300, 30)
@@ -213,7 +213,7 @@ def test_the_whole_experiment_on_made_up_texts(tmp_path: Path) -> None:
     assert row[1].low > 0.2
     assert "attention" in report.verdict[-1]
     with pytest.raises(ModelError, match="two labels"):
-        sst_wiki_experiment(tiny.bert(), tmp_path)
+        sst_wiki_experiment(Asked(tiny.bert()), tmp_path)
 
 
 def test_the_real_texts(data: Path) -> None:

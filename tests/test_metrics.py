@@ -22,7 +22,7 @@ from saliently.listed import METRICS, MetricRow
 from saliently.metrics.agreement import agreement, agreements, kendall, rank_biased_overlap, spearman, top_k
 from saliently.metrics.base import Metric
 from saliently.metrics.erasure import Comprehensiveness, Deletion, Insertion, SoftSufficiency, Sufficiency
-from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
+from saliently.metrics.intervals import as_good_as_best, counted_figure, mean_figure, paired_figure, share_figure
 from saliently.metrics.measure import Asking, Measured, measure
 from saliently.metrics.plausibility import auprc, iou_f1, token_f1
 from saliently.metrics.ranked import Ranked
@@ -427,6 +427,32 @@ def test_a_figure_counts_the_texts_that_have_a_value() -> None:
     assert mean_figure(np.array([np.nan]), 0) is None
     paired = paired_figure(np.arange(50.0) + 0.5, np.arange(50.0), 0)
     assert (paired.value, paired.low, paired.high) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("n", [2, 30, 500])
+def test_shares_that_are_all_alike_are_not_certain(n: int) -> None:
+    # Wilson's interval of n of n is [n / (n + z^2), 1].
+    z = 1.959963984540054
+    every, none = share_figure(np.ones(n), 0, "mask"), share_figure(np.zeros(n), 0)
+    assert every is not None
+    assert none is not None
+    assert (every.value, every.high, every.n, every.blank) == (1.0, pytest.approx(1.0), n, "mask")
+    assert every.low == pytest.approx(n / (n + z**2))
+    assert none.high == pytest.approx(z**2 / (n + z**2))
+
+
+def test_shares_of_one_text_or_of_several_kinds_are_means() -> None:
+    assert share_figure(np.array([1.0]), 0) == mean_figure(np.array([1.0]), 0)
+    mixed = np.array([0.0, 0.5, 1.0, 1.0])
+    assert share_figure(mixed, 3, "zero") == mean_figure(mixed, 3, "zero")
+    assert share_figure(np.array([np.nan]), 0) is None
+
+
+def test_counted_shares_cover_the_truth_as_often_as_they_say() -> None:
+    chance, p, n = np.random.default_rng(1), 0.9, 60
+    figures = [counted_figure(int(hits) / n, n) for hits in chance.binomial(n, p, size=400)]
+    covered = np.mean([figure.low <= p <= figure.high for figure in figures if figure.low and figure.high])
+    assert 0.92 < covered < 0.98
 
 
 def test_ties_are_as_good_as_the_best() -> None:

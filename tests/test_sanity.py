@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import saliently
-from saliently.audit.asked import Asked, explained, versions
+from saliently.audit.asked import Asked, explained
 from saliently.audit.moved import Moves, max_sensitivity, moved
 from saliently.audit.sanity import Scrambling, passes, sanity
 from saliently.audit.scrambled import alike, parts, scrambled, similarity, stages
@@ -18,6 +18,7 @@ from saliently.data import Row
 from saliently.methods.base import Method, Scores
 from saliently.metrics.intervals import mean_figure
 from saliently.models.base import Model
+from saliently.reports import versions
 from saliently.runner import Runner
 from saliently.train import Training
 from saliently.types import Quantity

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import overload
@@ -23,6 +21,7 @@ from saliently.models.base import Model
 from saliently.models.loading import load, wrap
 from saliently.names import parse
 from saliently.packing import Budget
+from saliently.reports import versions
 from saliently.runner import Runner
 from saliently.types import Comparison, Explanation, Target, Tokens, join_notes
 from saliently.windows import Windowed, explained
@@ -302,7 +301,7 @@ def _finish(runner: Runner, i: int, method: Method, answer: Scores) -> Explanati
         blank=", ".join(method.blanks) if method.blanks else None,
         checks=checks,
         model=runner.model.name,
-        versions=_versions(),
+        versions=versions(),
     )
 
 
@@ -321,8 +320,3 @@ def _check_numbers(runner: Runner, i: int, method: Method, answer: Scores) -> No
             "is not. Compute in a wider dtype, or choose another blank: one that deletes every token, or the "
             "place that is asked about, leaves nothing to ask."
         )
-
-
-@cache
-def _versions() -> Mapping[str, str]:
-    return {name: version(name) for name in ("saliently", "torch", "transformers")}

@@ -199,7 +199,7 @@ def importance(
         asked, options = _load(model, device, dtype), Options(truncate, budget, bar.tick)
         found = measure(asked, texts, of, labels=labels, blank=blank, options=options)  # type: ignore[arg-type]
         for at, error in found.failures.items():
-            bar.show(partial(typer.echo, f"line {at + 1}: {error}", err=True))
+            bar.say(f"line {at + 1}: {error}")
     rows = [row for row in found.rows if row.times >= least][:top]
     if as_json:
         for row in rows:

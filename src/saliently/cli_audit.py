@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,9 @@ from saliently.cli_options import (
     ModelArgument,
     ReportJsonOption,
     ReportSaveOption,
+    SavedOption,
     SeedOption,
+    TextsOrSavedArgument,
 )
 from saliently.errors import InputError
 from saliently.given import place
@@ -89,12 +90,7 @@ def audit(
 
 def evaluate(
     model: ModelArgument,
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Texts as for audit; or explanations that explain --save wrote, as .json or .jsonl."
-        ),
-    ],
+    data: TextsOrSavedArgument,
     *,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="A metric; give it several times. See: saliently metrics.")
@@ -105,7 +101,7 @@ def evaluate(
     ] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Label; else the predicted one.")] = None,
     at: Annotated[str | None, typer.Option(help="Which place, of models with several.")] = None,
-    saved: Annotated[bool, typer.Option("--saved", help="DATA holds explanations, not texts.")] = False,
+    saved: SavedOption = False,
     controls: Annotated[int, typer.Option(min=1, help="Random orders for each text.")] = 5,
     seed: SeedOption = 0,
     as_json: ReportJsonOption = False,
@@ -127,7 +123,7 @@ def evaluate(
     wanted = Target(target, at=place(at))
     measuring = Measuring(tuple(metric or DEFAULT), tuple(blank or ()), wanted if at else None, controls, seed)
     check_save(save)
-    with progress(1) as bar:
+    with progress(None) as bar:
         if saved:
             asked, rows, failures = _load(model, device, dtype), None, dict[str, str]()
             explained = by_method(load_explanations(data))
@@ -136,7 +132,7 @@ def evaluate(
             options = Options(truncate=True, tick=bar.tick)
             explained, failures = explain_all(asked, rows, method or METHODS, wanted, options)
         for name, why in failures.items():
-            bar.show(partial(typer.echo, f"{name}: {why}", err=True))
+            bar.say(f"{name}: {why}")
         marked = rows if rows and any(row.evidence for row in rows) else None
         report = measure(asked, explained, measuring, marked, bar.tick)
     give(report, as_json, save)
@@ -181,15 +177,15 @@ def experiment(
     if chosen.needs != "nothing" and data is None:
         raise InputError(f"The experiment {name} was asked for; it needs a {chosen.needs}. Name it behind the model.")
     check_save(save)
-    with progress(1) as bar:
-        given = Given(None, methods=tuple(method or ()), seed=seed, tick=bar.tick)
+    with progress(None) as bar:
+        given = Given(None, methods=tuple(method or ()), seed=seed, tick=bar.tick, told=bar.say)
         if data is not None and chosen.needs == FOLDER:
             given = replace(given, model=_load(model, device, dtype), folder=data)
         elif data is not None:
             asked, rows = _read(model, data, device, dtype)
             rows, bad = readable(asked, rows)
             for text, why in bad.items():
-                bar.show(partial(typer.echo, f"{text}: {why}", err=True))
+                bar.say(f"{text}: {why}")
             given = replace(given, model=asked, rows=rows)
         report = chosen.run(given)
     give(report, as_json, save)

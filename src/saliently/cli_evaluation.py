@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +13,15 @@ import typer
 
 from saliently.cli_options import (
     BudgetOption,
-    DataArgument,
     DeviceOption,
     DtypeOption,
     MethodOption,
     ModelOption,
     ReportJsonOption,
     ReportSaveOption,
+    SavedOption,
     SeedOption,
+    TextsOrSavedArgument,
     TruncateOption,
 )
 from saliently.errors import InputError, SaliencyError
@@ -37,12 +37,13 @@ def register(app: typer.Typer) -> None:
 
 
 def summarize(
-    file: DataArgument,
+    file: TextsOrSavedArgument,
     *,
     model: ModelOption = "default",
     method: MethodOption = "integrated-gradients",
     top: Annotated[int, typer.Option("--top", min=1, help="How many words to show in a table.")] = 20,
     least: Annotated[int, typer.Option("--least", min=1, help="Leave out words that occur less often.")] = 5,
+    saved: SavedOption = False,
     seed: SeedOption = 0,
     as_json: ReportJsonOption = False,
     save: ReportSaveOption = None,
@@ -53,6 +54,8 @@ def summarize(
 ) -> None:
     """Sum up explanations of a whole file: which words count towards each class, and which may be shortcuts.
 
+    With --saved no model is run, and texts are counted by the class that was explained.
+
     \b
     Example: saliently summarize reviews.txt --method lrp --save summary.html
     """
@@ -60,18 +63,22 @@ def summarize(
     from saliently.data import read_rows
     from saliently.models.loading import load
     from saliently.names import parse
-    from saliently.summarize import Wishes, explained, gathered
+    from saliently.summarize import Wishes, explained, gathered, summary
+    from saliently.view.record import load_explanations
 
     parse(method)  # what can't be read is told before a model is loaded
     wishes = Wishes(least, top, seed)
     check_save(save)
+    if saved:
+        give(summary(load_explanations(file), None, wishes), as_json, save)
+        return
     asked = load(model, device=device, dtype=dtype)
     rows = read_rows(asked, file)
     with progress(len(rows)) as bar:
         found = explained(asked, rows, method, Options(truncate, budget, bar.tick, error=bar.error))
         failures = {at: each for at, each in found.items() if isinstance(each, SaliencyError)}
         for at, error in failures.items():
-            bar.show(partial(typer.echo, f"line {at + 1}: {error}", err=True))
+            bar.say(f"line {at + 1}: {error}")
     give(gathered(asked, rows, found, wishes), as_json, save)
     if failures:
         raise typer.Exit(2)

@@ -44,6 +44,11 @@ DataArgument = Annotated[
     Path,
     typer.Argument(metavar="DATA", help="Texts, one a line, a label behind a tab if known; or .jsonl; - is stdin."),
 ]
+TextsOrSavedArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Texts as for audit; or, with --saved, what explain --save wrote."),
+]
+SavedOption = Annotated[bool, typer.Option("--saved", help="DATA holds explanations (.json or .jsonl), not texts.")]
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="Shipped (default, bilstm), a folder, or a hub name.")
 ]

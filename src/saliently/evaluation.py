@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from saliently.metrics.plausibility import iou_f1, token_f1
 from saliently.models.base import Model
 from saliently.names import parse, parse_metric
 from saliently.packing import Budget
-from saliently.reports import Column, Figure, Report, Table
+from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.types import Explanation, Target
 
 DEFAULT = ("comprehensiveness", "sufficiency")
@@ -79,27 +79,20 @@ def explain_all(
 
 
 def by_method(explanations: Sequence[Explanation]) -> dict[str, list[Explanation | None]]:
-    """Saved explanations as a table: texts in the order in which they first come, by method.
-
-    Raises:
-        RecipeError: one method explained a text twice.
-    """
-    texts: dict[tuple[object, ...], int] = {}
+    """Saved explanations as a table: texts in the order in which they first come, by method. A text that comes again
+    for a method is a text of its own, and goes with those of the other methods that come as often."""
+    times: Counter[tuple[object, ...]] = Counter()
+    places: dict[tuple[object, ...], int] = {}
+    found: dict[str, dict[int, Explanation]] = {}
     for each in explanations:
-        texts.setdefault((*sorted(each.tokens.fields.items()), each.target), len(texts))
-    found: dict[str, list[Explanation | None]] = {}
-    for each in explanations:
-        row = found.setdefault(each.method, [None] * len(texts))
-        at = texts[(*sorted(each.tokens.fields.items()), each.target)]
-        if row[at] is not None:
-            raise RecipeError(
-                f"One explanation a text and method was asked for; {each.method} explains text {at + 1} twice. "
-                "Leave one."
-            )
-        row[at] = each
-    return found
+        text = (*sorted(each.tokens.fields.items()), each.target)
+        times[each.method, text] += 1
+        place = places.setdefault((text, times[each.method, text]), len(places))
+        found.setdefault(each.method, {})[place] = each
+    return {method: [row.get(place) for place in range(len(places))] for method, row in found.items()}
 
 
+@timed
 def evaluate(
     model: Model,
     explained: Explained,
@@ -137,7 +130,6 @@ def evaluate(
         seed=measuring.seed,
         tables=(*tables, *alike, *people),
         limits=(*_ERASURE, *([_PEOPLE] if people else [])),
-        versions={name: version(name) for name in ("saliently", "torch", "transformers")},
     )
 
 
@@ -249,6 +241,8 @@ def _sentence(table: Table, metric: Metric) -> str:
         if method != CONTROL and figures[1] is not None and figures[1].low is not None and figures[1].low > 0
     ]
     many = len(table.rows) - (CONTROL in table.rows)
+    if not best:
+        return f"By {metric.name} nothing could be measured; the notes below its table say why."
     return (
         f"By {metric.name}, {', '.join(best)} {'is' if len(best) == 1 else 'are'} best; {len(beaten)} of {many} "
         "methods beat a random order for the first blank."

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, wraps
+from importlib.metadata import version
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Better = Literal["higher", "lower"] | None
 """Which way is good; None where neither is."""
+
+P = ParamSpec("P")
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """What numbers are computed with here."""
+    return {name: version(name) for name in ("saliently", "torch", "transformers")}
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Report:
         seed: that all chance comes from.
         tables, lines: the figures.
         limits: what the figures can't tell.
-        versions: of saliently, torch and transformers.
+        versions: of saliently, torch and transformers; by default those that are installed.
         seconds: what it took; the one thing that differs between two runs.
     """
 
@@ -95,7 +106,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     lines: tuple[Lines, ...] = ()
     limits: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=versions)
     seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,3 +135,14 @@ class Report:
         from saliently.view.report_page import report_fragment
 
         return report_fragment(self)
+
+
+def timed(experiment: Callable[P, Report]) -> Callable[P, Report]:
+    """The same function, whose report says how long it took."""
+
+    @wraps(experiment)
+    def run(*args: P.args, **named: P.kwargs) -> Report:
+        begun = perf_counter()
+        return replace(experiment(*args, **named), seconds=perf_counter() - begun)
+
+    return run

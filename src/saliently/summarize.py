@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 from saliently.api import Options, stream
-from saliently.audit.asked import versions
 from saliently.chunks import Text
 from saliently.data import Row
 from saliently.errors import InputError, RecipeError, SaliencyError
-from saliently.metrics.intervals import mean_figure
+from saliently.metrics.intervals import counted_figure, mean_figure
 from saliently.models.base import Model
-from saliently.reports import Column, Figure, Report, Table
+from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.tally import Entry, Tally
 from saliently.types import Explanation
 
@@ -108,6 +106,7 @@ def gathered(model: Model, rows: Sequence[Row], found: Found, wishes: Wishes) ->
     return summary(list(good.values()), named if len(named) == len(good) else None, wishes, errors)
 
 
+@timed
 def summary(
     explanations: Sequence[Explanation],
     labels: Sequence[str] | None = None,
@@ -123,7 +122,6 @@ def summary(
     Raises:
         InputError: no explanations; not as many labels. RecipeError: explanations by several methods.
     """
-    begun = perf_counter()
     _check(explanations)
     tally = Tally.of(explanations, labels)
     suspects = _suspects(tally, wishes)
@@ -146,8 +144,6 @@ def summary(
             *(_class_table(tally, label, suspects, wishes) for label in tally.labels),
         ),
         limits=(*LIMITS, *([] if first.quantity == "saliency" else [_unsigned(first)])),
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -203,8 +199,8 @@ def _class_table(tally: Tally, label: str, suspects: Suspects, wishes: Wishes) -
 def _frequency(tally: Tally, entry: Entry) -> tuple[Figure | None, Figure | None, Figure | None]:
     here, total, there, others = tally.counts(entry)
     return (
-        Figure(here / total, n=total) if total else None,
-        Figure(there / others, n=others) if others else None,
+        counted_figure(here / total, total) if total else None,
+        counted_figure(there / others, others) if others else None,
         Figure(tally.log_odds(entry), n=total + others) if total and others else None,
     )
 

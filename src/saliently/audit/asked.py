@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -140,11 +139,6 @@ def rows_of(method: str, tokens: int) -> int:
     """About how many rows an explanation of so many tokens costs, a backward pass counting as two."""
     asked = parse(method)
     return asked.rows(tokens) * (3 if backward(asked) else 1)
-
-
-def versions() -> dict[str, str]:
-    """What the figures were computed with."""
-    return {name: version(name) for name in ("saliently", "torch", "transformers")}
 
 
 def fingerprint(model: Model) -> str:

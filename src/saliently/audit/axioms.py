@@ -8,19 +8,19 @@ literature says of each method is written down in `EXPECTED`, so that one that d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import perf_counter
 
 import numpy as np
 
 from saliently.api import explain
-from saliently.audit.asked import RANDOM, Floats, versions
+from saliently.audit.asked import RANDOM, Floats
 from saliently.audit.axiom_measures import AXIOMS, Scores
 from saliently.audit.axiom_networks import COMPLETE, IMPLEMENTED, Asked
+from saliently.audit.phrases import listed
 from saliently.errors import RecipeError, SaliencyError
 from saliently.methods.base import Method
 from saliently.methods.seeds import seed_of
 from saliently.names import parse
-from saliently.reports import Column, Figure, Report, Table
+from saliently.reports import Column, Figure, Report, Table, timed
 
 METHODS = (
     "gradient",
@@ -73,6 +73,7 @@ LIMITS = (
 )
 
 
+@timed
 def axioms(methods: Sequence[str] = METHODS, seed: int = 0) -> Report:
     """Every method on every network; some seconds.
 
@@ -84,7 +85,7 @@ def axioms(methods: Sequence[str] = METHODS, seed: int = 0) -> Report:
     """
     if not methods:
         raise RecipeError("Axioms were to be measured of no methods; give one at least.")
-    begun, notes = perf_counter(), list[str]()
+    notes = list[str]()
     asked = {name: None if name == RANDOM else parse(name) for name in dict.fromkeys(methods)}
     rows = {name: _row(name, method, seed, notes) for name, method in asked.items()}
     table = Table(
@@ -103,8 +104,6 @@ def axioms(methods: Sequence[str] = METHODS, seed: int = 0) -> Report:
         seed=seed,
         tables=(table, _two_nets(asked, seed)),
         limits=LIMITS,
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -218,21 +217,19 @@ def _verdict(asked: Mapping[str, Method | None], rows: Mapping[str, Row]) -> tup
     whole = [name for name, method in asked.items() if method and any(rows[name]) and not _failed(rows[name])]
     known = {name: method for name, method in asked.items() if _kind(method) in EXPECTED}
     fallen = [
-        f"{name} fails {_and([each for each in _failed(rows[name]) if each in EXPECTED[_kind(method)]])}"
+        f"{name} fails {listed([each for each in _failed(rows[name]) if each in EXPECTED[_kind(method)]])}"
         for name, method in known.items()
         if method is not None and any(each in EXPECTED[_kind(method)] for each in _failed(rows[name]))
     ]
-    said = [f"Every axiom that can be asked of it is kept by {_and(whole)}." if whole else "No method keeps them all."]
+    said = [
+        f"Every axiom that can be asked of it is kept by {listed(whole)}." if whole else "No method keeps them all."
+    ]
     said += [f"As the literature says, {'; '.join(fallen)}."] if fallen else []
     odd = []
     for name, method in known.items():
         more, less = _surprises(method, rows[name])
-        odd += [f"{name} fails {_and(more)}, which it should keep"] if more else []
-        odd += [f"{name} keeps {_and(less)}, which it should fail"] if less else []
+        odd += [f"{name} fails {listed(more)}, which it should keep"] if more else []
+        odd += [f"{name} keeps {listed(less)}, which it should fail"] if less else []
     unknown = [name for name in asked if name not in known]
     said.append(f"Not as expected: {'; '.join(odd)}." if odd else "Nothing came out otherwise than expected.")
-    return (*said, *([f"What to expect of {_and(unknown)} is not written down."] if unknown else []))
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return (*said, *([f"What to expect of {listed(unknown)} is not written down."] if unknown else []))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from saliently.audit.asked import WHOM, Asked, applicable, explained_for, versions
+from saliently.audit.asked import WHOM, Asked, applicable, explained_for
+from saliently.audit.phrases import with_interval
 from saliently.data import Row, labels_of
 from saliently.metrics.word_deletion import CONTROL, Deleting, word_deletion
-from saliently.reports import Lines, Report
+from saliently.reports import Lines, Report, timed
 
 LIMITS = (
     "A text without its words is a text that nobody wrote: accuracy may fall for want of a word, or because the text "
@@ -17,6 +18,7 @@ LIMITS = (
 )
 
 
+@timed
 def deletion(asked: Asked, rows: Sequence[Row], deleting: Deleting = Deleting()) -> Report:
     """Accuracy after each deletion, by method, against a random order (Arras et al. 2016, 2017).
 
@@ -46,7 +48,6 @@ def deletion(asked: Asked, rows: Sequence[Row], deleting: Deleting = Deleting())
         seed=asked.seed,
         lines=tuple(replace(lines, notes=(*lines.notes, *notes)) for lines in found.lines),
         limits=LIMITS,
-        versions=versions(),
     )
 
 
@@ -56,9 +57,8 @@ def _sentence(lines: Lines) -> str:
     last = {name: curve[-1][1] for name, curve in lines.curves.items() if curve}
     order = sorted((name for name in last if name != CONTROL), key=lambda name: last[name].value, reverse=not falls)
     best, chance = last[order[0]], last.get(CONTROL)
-    against = "" if chance is None else f", in a random order {chance.value:.0%} [{chance.low:.0%}, {chance.high:.0%}]"
-    low, high = (best.low, best.high) if best.low is not None and best.high is not None else (best.value, best.value)
+    against = "" if chance is None else f", in a random order {with_interval(chance)}"
     return (
-        f"Of texts that are {'right' if falls else 'wrong'} at first, {best.value:.0%} [{low:.0%}, {high:.0%}] are "
+        f"Of texts that are {'right' if falls else 'wrong'} at first, {with_interval(best)} are "
         f"right after the last deletion by {order[0]}{against} ({best.n} texts)."
     )

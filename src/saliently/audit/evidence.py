@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
 
 import numpy as np
 
 from saliently import erase
-from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, explained, versions
+from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, explained
 from saliently.audit.evidence_parts import Flags, Parts, both, parts
+from saliently.audit.phrases import share
 from saliently.chunks import checked_tokens
 from saliently.data import Row, labels_of, marked
 from saliently.errors import RecipeError
-from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
+from saliently.metrics.intervals import as_good_as_best, mean_figure, mean_of, paired_figure, share_figure
 from saliently.metrics.ranked import Ranked, generator
 from saliently.names import parse
-from saliently.reports import Column, Figure, Report, Table
+from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.train import predicted
 from saliently.types import Explanation, Tokens
 
@@ -61,6 +61,7 @@ class Found:
     special: Floats
 
 
+@timed
 def evidence(asked: Asked, rows: Sequence[Row]) -> Report:
     """Each method's share of positive mass on the marked words, where the model is right.
 
@@ -70,7 +71,6 @@ def evidence(asked: Asked, rows: Sequence[Row]) -> Report:
         RecipeError: rows without labels; none with evidence beside other words that the model gets right.
         ModelError: no method can be asked. InputError: a text can't be read.
     """
-    begun = perf_counter()
     asked = replace(asked, target=replace(asked.target, label=None))
     good, right = usable(asked, rows)
     asked, skipped = applicable(asked, good[0])
@@ -99,8 +99,6 @@ def evidence(asked: Asked, rows: Sequence[Row]) -> Report:
         seed=asked.seed,
         tables=(_methods_table(asked, found, read, chance, notes), _parts_table(asked, read)),
         limits=LIMITS,
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -172,7 +170,7 @@ def _methods_table(
         Column("special", "share of the positive mass of all tokens that lies on special tokens"),
     )
     seed = asked.seed
-    order = sorted(found, key=lambda name: -_mean(found[name].share))
+    order = sorted(found, key=lambda name: -mean_of(found[name].share))
     table: dict[str, tuple[Figure | None, ...]] = {}
     for name in order:
         each = found[name]
@@ -180,7 +178,7 @@ def _methods_table(
         table[name] = (
             mean_figure(each.share, seed),
             paired_figure(each.share, chance, seed),
-            mean_figure(each.first, seed),
+            share_figure(each.first, seed),
             mean_figure(each.net, seed) if signed else None,
             mean_figure(each.special, seed),
         )
@@ -208,17 +206,18 @@ def _said(asked: Asked, found: Mapping[str, Found], read: Parts, chance: Floats)
     by_quantity = {
         kind: [name for name in asked.methods if parse(name).quantity == kind] for kind in ("saliency", "attention")
     }
-    best = {kind: max(names, key=lambda name: _mean(found[name].share)) for kind, names in by_quantity.items() if names}
+    means = {name: mean_of(each.share) for name, each in found.items()}
+    best = {kind: max(names, key=means.__getitem__) for kind, names in by_quantity.items() if names}
     said = []
     if "saliency" in best:
-        low = _interval(found[best["saliency"]].share, asked.seed)
-        met = _mean(found[best["saliency"]].share) >= BAR
+        low = share(found[best["saliency"]].share, asked.seed)
+        met = means[best["saliency"]] >= BAR
         said.append(
             f"{best['saliency']} puts {low} of its positive mass on the evidence, where chance gives "
             f"{np.nanmean(chance):.0%}; that {'reaches' if met else 'misses'} the bar of {BAR:.0%}."
         )
-        own = _interval(read.share, asked.seed)
-        at_all = _mean(read.share) >= BAR
+        own = share(read.share, asked.seed)
+        at_all = mean_of(read.share) >= BAR
         if not met:
             said.append(
                 f"When each part is taken away whole, {own} of what the model loses is the evidence's: "
@@ -227,20 +226,6 @@ def _said(asked: Asked, found: Mapping[str, Found], read: Parts, chance: Floats)
     if "attention" in best:
         said.append(
             f"Of methods of attention {best['attention']} puts most there: "
-            f"{_interval(found[best['attention']].share, asked.seed)}."
+            f"{share(found[best['attention']].share, asked.seed)}."
         )
     return tuple(said)
-
-
-def _mean(values: Floats) -> float:
-    """Without NaN; below all others where there is nothing else."""
-    return float(np.nanmean(values)) if not np.isnan(values).all() else -np.inf
-
-
-def _interval(values: Floats, seed: int) -> str:
-    figure = mean_figure(values, seed)
-    if figure is None:
-        return "an unknown share"
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.0%}"
-    return f"{figure.value:.0%} [{figure.low:.0%}, {figure.high:.0%}]"

@@ -27,7 +27,7 @@ from saliently.reports import Report
 @dataclass(frozen=True, eq=False)
 class Given:
     """What the command was given. Attributes: model and rows, or a folder of data, where the experiment needs them;
-    methods, or none for its own; seed; tick, told of rows that run."""
+    methods, or none for its own; seed; tick, told of rows that run; told, of what is being done."""
 
     model: Model | None
     rows: Sequence[Row] = ()
@@ -35,6 +35,7 @@ class Given:
     methods: tuple[str, ...] = ()
     seed: int = 0
     tick: Callable[[int], None] = field(default=lambda rows: None)
+    told: Callable[[str], None] = field(default=lambda said: None)
 
     @property
     def asked(self) -> Asked:
@@ -65,13 +66,13 @@ EXPERIMENTS = (
         "shortcuts",
         _MODEL,
         "does a method find words that a copy was taught to rely on?",
-        lambda given: planted_shortcuts(given.asked, given.rows),
+        lambda given: planted_shortcuts(given.asked, given.rows, told=given.told),
     ),
     Experiment(
         "sanity",
         _MODEL,
         "do explanations change when weights are scrambled?",
-        lambda given: sanity(given.asked, given.rows),
+        lambda given: sanity(given.asked, given.rows, told=given.told),
     ),
     Experiment(
         "invariance",
@@ -107,7 +108,7 @@ EXPERIMENTS = (
         "sst-wiki",
         FOLDER,
         "does a method find the half of a text that decides, after training on such texts (Pruthi et al. 2020)?",
-        lambda given: sst_wiki_experiment(given.asked.model, given.folder or "", given.asked.methods, given.seed),
+        lambda given: sst_wiki_experiment(given.asked, given.folder or "", told=given.told),
     ),
     Experiment(
         "axioms", "nothing", "which axioms does a method keep, on small networks?", lambda given: _small(given, axioms)

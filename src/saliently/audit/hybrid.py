@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from time import perf_counter
 
 import numpy as np
 
-from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, explained, versions
+from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, explained
+from saliently.audit.phrases import share
 from saliently.chunks import checked_tokens
 from saliently.data import Row, marked
 from saliently.errors import ModelError, RecipeError
-from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
+from saliently.metrics.intervals import as_good_as_best, mean_of, paired_figure, share_figure
 from saliently.metrics.ranked import Ranked
 from saliently.names import parse
-from saliently.reports import Column, Figure, Report, Table
+from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.train import predicted
 from saliently.types import Explanation, Span
 
@@ -78,6 +78,7 @@ class Document:
         return Row({"text": self.text}, label, tuple(span for span, own in spans if own == label))
 
 
+@timed
 def hybrid(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
     """How often the strongest word for the predicted label lies in a text of that label, by method.
 
@@ -87,7 +88,6 @@ def hybrid(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
         ModelError: it is no classifier of single texts, or no method can be asked of it. RecipeError: too few rows; no
             document fits; in none a text has the predicted label. InputError: a text can't be read.
     """
-    begun = perf_counter()
     asked = replace(asked, target=replace(asked.target, label=None))
     documents, per, too_long = joined(asked, rows, sizes)
     asked, skipped = applicable(asked, documents[0].row(0))
@@ -129,8 +129,6 @@ def hybrid(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
         seed=asked.seed,
         tables=(_table(asked, hits, baselines, notes),),
         limits=LIMITS,
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -179,9 +177,9 @@ def _table(asked: Asked, hits: Mapping[str, Floats], baselines: Mapping[str, Flo
         Column("hits", "share of documents whose strongest word lies in a text of the predicted label", "higher"),
         Column("over chance", "that, less the share of words that would be a hit, document by document", "higher"),
     )
-    order = sorted(hits, key=lambda name: -_mean(hits[name]))
+    order = sorted(hits, key=lambda name: -mean_of(hits[name]))
     table: dict[str, tuple[Figure | None, ...]] = {
-        name: (mean_figure(values, asked.seed), paired_figure(values, baselines[RANDOM], asked.seed))
+        name: (share_figure(values, asked.seed), paired_figure(values, baselines[RANDOM], asked.seed))
         for name, values in [*((name, hits[name]) for name in order), *baselines.items()]
     }
     marks: dict[str, str] = {name: parse(name).quantity for name in order if parse(name).quantity != "saliency"}
@@ -196,18 +194,10 @@ def _said(asked: Asked, hits: Mapping[str, Floats], baselines: Mapping[str, Floa
     if first not in hits:
         return ("No document could be explained.",)
     tied = f"{', '.join(others)} can't be told from it" if others else "no other method is as good"
-    at_all = ", ".join(f"{name} {_mean(values):.0%}" for name, values in baselines.items())
-    attention = "; ".join(f"{name} {_mean(hits[name]):.0%}" for name in hits if parse(name).quantity == "attention")
-    figure = mean_figure(hits[first], asked.seed)
-    assert figure is not None, "the best has a mean"
-    between = "" if figure.low is None else f" [{figure.low:.0%}, {figure.high:.0%}]"
+    at_all = ", ".join(f"{name} {mean_of(values):.0%}" for name, values in baselines.items())
+    attention = "; ".join(f"{name} {mean_of(hits[name]):.0%}" for name in hits if parse(name).quantity == "attention")
     return (
-        f"{first} hits a text of the predicted label in {figure.value:.0%}{between} of the documents; {tied}. Without "
-        f"the model: {at_all}.{f' By attention: {attention}.' if attention else ''}",
+        f"{first} hits a text of the predicted label in {share(hits[first], asked.seed)} of the documents; {tied}. "
+        f"Without the model: {at_all}.{f' By attention: {attention}.' if attention else ''}",
         made,
     )
-
-
-def _mean(values: Floats) -> float:
-    """Without NaN; below all others where there is nothing else."""
-    return float(np.nanmean(values)) if not np.isnan(values).all() else -np.inf

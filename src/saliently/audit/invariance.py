@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from time import perf_counter
 
 import numpy as np
 
-from saliently.audit.asked import WHOM, Asked, Floats, applicable, change, explained, explained_again, versions
+from saliently.audit.asked import WHOM, Asked, Floats, applicable, change, explained, explained_again
+from saliently.audit.phrases import listed
 from saliently.audit.shifted import offset, recast, shifted
 from saliently.chunks import checked_tokens
 from saliently.data import Row, readable
 from saliently.errors import InputError, SaliencyError
 from saliently.methods.base import Method
-from saliently.metrics.intervals import mean_figure
+from saliently.metrics.intervals import counted_figure, mean_figure
 from saliently.models.base import Model
 from saliently.names import parse
-from saliently.reports import Column, Figure, Report, Table
+from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.types import Explanation
 
 ALIKE = 0.02
@@ -114,6 +114,7 @@ LIMITS = (
 )
 
 
+@timed
 def invariance(asked: Asked, rows: Sequence[Row], most: int = TEXTS) -> Report:
     """Explain texts again under each change; methods that the model can't be asked by are left out, and told.
 
@@ -123,7 +124,6 @@ def invariance(asked: Asked, rows: Sequence[Row], most: int = TEXTS) -> Report:
     Raises:
         InputError: no text can be read. ModelError: no method can be asked. RecipeError: there is no such method.
     """
-    begun = perf_counter()
     some = _some(asked, rows, most)
     asked, skipped = applicable(asked, some[0])
     notes = [f"{method} was left out: {why}" for method, why in skipped.items()]
@@ -143,8 +143,6 @@ def invariance(asked: Asked, rows: Sequence[Row], most: int = TEXTS) -> Report:
         seed=asked.seed,
         tables=(_changes_table(figures, notes), reading),
         limits=LIMITS,
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -226,7 +224,7 @@ def _reading(scene: _Scene) -> Table:
     rows: dict[str, tuple[Figure | None, ...]] = {}
     for name, read in (("again", scene.rows), (SPACE, [_with_space(row) for row in scene.rows])):
         same = [checked_tokens(model, row.fields).ids == ids for row, ids in zip(read, plain, strict=True)]
-        rows[name] = (Figure(float(np.mean(same)), n=len(same)),)
+        rows[name] = (counted_figure(float(np.mean(same)), len(same)),)
     return Table(
         "Tokens",
         (Column("same ids", "share of texts that are read as the same token ids", "higher"),),
@@ -254,8 +252,8 @@ def _verdict(figures: Rows, reading: Table) -> tuple[str, ...]:
     said = []
     if shift:
         said.append(
-            f"Moving the origin of the word vectors, which changes nothing that the model says, changes {_and(moved)}; "
-            f"it leaves {_and(still)} as they were."
+            f"Moving the origin of the word vectors, which changes nothing that the model says, changes "
+            f"{listed(moved)}; it leaves {listed(still)} as they were."
         )
     if not spaces:
         said.append("A space behind a text makes other tokens of some texts, so that their scores may change.")
@@ -263,9 +261,3 @@ def _verdict(figures: Rows, reading: Table) -> tuple[str, ...]:
         f"Not as it should be: {'; '.join(odd)}." if odd else "All other changes are rounding, as they should be."
     )
     return tuple(said)
-
-
-def _and(names: Sequence[str]) -> str:
-    if len(names) < 2:
-        return names[0] if names else "none"
-    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from saliently.audit import shortcuts
-from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, versions
+from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable
+from saliently.audit.phrases import share
 from saliently.audit.shortcuts import Found, Reliance, Sizes
 from saliently.audit.tables import copies_table
 from saliently.data import Row
-from saliently.metrics.intervals import as_good_as_best, mean_figure
-from saliently.reports import Column, Figure, Report, Table
+from saliently.metrics.intervals import as_good_as_best, mean_figure, share_figure
+from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.train import Watch
 
 LIMITS = (
@@ -51,6 +52,7 @@ class _Copy:
         return {method: each.precision for method, each in self.found.items()}
 
 
+@timed
 def planted_shortcuts(
     asked: Asked, rows: Sequence[Row], planting: Planting = Planting(), told: Callable[[str], None] = lambda said: None
 ) -> Report:
@@ -82,7 +84,6 @@ def planted_shortcuts(
             copies_table({copy.name: copy.reliance for copy in copies}),
         ),
         limits=LIMITS,
-        versions=versions(),
     )
 
 
@@ -115,7 +116,7 @@ def _precisions(copies: Sequence[_Copy], methods: Sequence[str], seed: int, skip
         Column(cue, f"precision@k: share of the k strongest words that were planted ({cue})", "higher") for cue in cues
     )
     rows = {
-        method: tuple(mean_figure(_pooled(copies, cue, method, "precision"), seed) for cue in cues)
+        method: tuple(share_figure(_pooled(copies, cue, method, "precision"), seed) for cue in cues)
         for method in methods
     }
     ordered = dict(sorted(rows.items(), key=lambda row: [-_value(each) for each in row[1]]))
@@ -146,16 +147,18 @@ def _groups(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table
         Column("best", "precision@k of the method of the highest mean", "higher"),
         Column("ties", "methods that can't be told from it by their paired intervals"),
         Column("worst", "precision@k of the method of the lowest mean, the random order aside", "higher"),
+        Column("random", "precision@k of a random order", "higher"),
         Column("attention", "precision@k of the attention weights, where the model has some", "higher"),
     )
     rows = {}
     for copy in copies:
         group, worst = group_of(copy.precision, seed)
-        attention = mean_figure(copy.precision["attention"], seed) if "attention" in copy.found else None
+        attention = share_figure(copy.precision["attention"], seed) if "attention" in copy.found else None
         figures = (
-            mean_figure(copy.precision[group[0]], seed),
-            Figure(len(group) - 1),
-            mean_figure(copy.precision[worst], seed),
+            share_figure(copy.precision[group[0]], seed),
+            Figure(len(group) - 1, n=len(copy.precision) - 1),
+            share_figure(copy.precision[worst], seed),
+            share_figure(copy.precision[RANDOM], seed),
             attention,
         )
         rows[f"{copy.name}: {group[0]} to {worst}"] = figures
@@ -177,18 +180,10 @@ def _verdict(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> tupl
         relied = min(copy.reliance.planted for copy in copies if copy.cue == cue)
         ties = f", not to be told from {', '.join(group[1:])}" if len(group) > 1 else ""
         said.append(
-            f"{cue.capitalize()}: {group[0]} finds {_said(rows[group[0]], seed)} of the planted words{ties}; {worst} "
-            f"finds {_said(rows[worst], seed)}. The copies follow the cue in {relied:.1%} of new texts or more."
+            f"{cue.capitalize()}: {group[0]} finds {share(rows[group[0]], seed)} of the planted words{ties}; {worst} "
+            f"finds {share(rows[worst], seed)}. The copies follow the cue in {relied:.1%} of new texts or more."
         )
     return tuple(said)
-
-
-def _said(values: Floats, seed: int) -> str:
-    figure = mean_figure(values, seed)
-    if figure is None:
-        return "nothing that can be counted"
-    interval = f" [{figure.low:.0%}, {figure.high:.0%}]" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.0%}{interval}"
 
 
 def _value(figure: Figure | None) -> float:

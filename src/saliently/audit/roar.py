@@ -21,15 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from time import perf_counter
 
 import numpy as np
 
-from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable, versions
+from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable
 from saliently.audit.retrained import Curve, Lab, Sizes
 from saliently.data import Row, plain
-from saliently.metrics.intervals import as_good_as_best, mean_figure
-from saliently.reports import Column, Figure, Lines, Report, Table
+from saliently.metrics.intervals import as_good_as_best, mean_figure, share_figure
+from saliently.reports import Column, Figure, Lines, Report, Table, timed
 
 LIMITS = (
     "Accuracy tells what can be learnt from the words that are left, by this model, from so many texts. Where other "
@@ -45,6 +44,7 @@ LIMITS = (
 )
 
 
+@timed
 def roar(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
     """Accuracy of retrained copies on texts without the words that each method names, against random words.
 
@@ -54,7 +54,6 @@ def roar(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
         ModelError: it is no classifier, or no method can be asked of it. RecipeError: too few rows; a blank that it has
             not. InputError: a text can't be read.
     """
-    begun = perf_counter()
     lab = Lab.of(replace(asked, target=replace(asked.target, label=None)), rows, sizes)
     asked, skipped = applicable(lab.asked, rows[0])
     lab = replace(lab, asked=asked)
@@ -88,8 +87,6 @@ def roar(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
         tables=(_table(lab, gains, notes),),
         lines=tuple(_lines(lab, kind, whole, curves) for kind, curves in kinds.items()),
         limits=LIMITS,
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -116,7 +113,7 @@ def _lines(lab: Lab, kind: str, whole: Floats, curves: Mapping[str, Curve]) -> L
     """Accuracy by the share that was taken away."""
 
     def figure(values: Floats) -> Figure:
-        found = mean_figure(values, lab.asked.seed, lab.blank)
+        found = share_figure(values, lab.asked.seed, lab.blank)
         assert found is not None, "there is a test text at least"
         return found
 

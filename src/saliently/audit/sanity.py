@@ -12,12 +12,12 @@ from random import Random
 
 import numpy as np
 
-from saliently.audit.asked import WHOM, Asked, Floats, applicable, explained, explained_again, versions
-from saliently.audit.scrambled import PASSES, alike, scrambled, stages
+from saliently.audit.asked import WHOM, Asked, Floats, applicable, explained, explained_again
+from saliently.audit.scrambled import PASSES, Order, alike, scrambled, stages
 from saliently.data import Row
 from saliently.metrics.intervals import mean_figure
 from saliently.models.base import Model
-from saliently.reports import Column, Figure, Lines, Report, Table
+from saliently.reports import Column, Figure, Lines, Report, Table, timed
 from saliently.train import Training, Watch, predicted, train
 from saliently.types import Explanation
 
@@ -39,6 +39,7 @@ class Scrambling:
     training: Training = Training(epochs=5)
 
 
+@timed
 def sanity(
     asked: Asked,
     rows: Sequence[Row],
@@ -54,14 +55,13 @@ def sanity(
     able, skipped = applicable(asked, rows[0])
     some = list(rows[: scrambling.texts])
     before = {method: explained(able, method, some) for method in able.methods}
-    cascade = [(said, scrambled(asked.model, names, asked.seed)) for said, names in stages(asked.model, "cascading")]
-    alone = [(said, scrambled(asked.model, names, asked.seed)) for said, names in stages(asked.model, "independent")]
-    found: dict[str, dict[str, Floats]] = {}
-    for said, copy in cascade:
-        told(f"scrambled {said}")
-        found[said] = _all(able, copy, some, before)
-    last = found[cascade[-1][0]]
-    apart = {said: _all(able, copy, some, before) for said, copy in alone}
+    found, apart = dict[str, dict[str, Floats]](), dict[str, dict[str, Floats]]()
+    orders: tuple[tuple[Order, dict[str, dict[str, Floats]]], ...] = (("cascading", found), ("independent", apart))
+    for order, kept in orders:
+        for said, names in stages(asked.model, order):  # one copy at a time, for the memory
+            told(f"scrambled {said}")
+            kept[said] = _all(able, scrambled(asked.model, names, asked.seed), some, before)
+    last = list(found.values())[-1]
     taught = _all(able, _mistaught(asked, rows, scrambling), some, before) if scrambling.labels else None
     passed = [method for method in able.methods if passes(last[method], asked.seed)]
     return Report(
@@ -69,7 +69,7 @@ def sanity(
         question=f"Do explanations of {asked.model.name} change when its weights are scrambled?",
         whom=WHOM,
         verdict=_verdict(able.methods, passed),
-        settings={"model": asked.model.name, "methods": list(able.methods), "texts": len(some), "parts": len(cascade)},
+        settings={"model": asked.model.name, "methods": list(able.methods), "texts": len(some), "parts": len(found)},
         seed=asked.seed,
         tables=(_table(able, last, taught, skipped),),
         lines=(
@@ -77,7 +77,6 @@ def sanity(
             _lines("Scrambled one part at a time", apart, able),
         ),
         limits=LIMITS,
-        versions=versions(),
     )
 
 

@@ -7,22 +7,20 @@ that were trained on sentences alone have not learnt to pass over the other half
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from time import perf_counter
 from typing import Literal
 
 import numpy as np
 
-from saliently.audit.asked import METHODS, Asked
+from saliently.audit.asked import Asked
 from saliently.audit.evidence import evidence
 from saliently.data import Row
 from saliently.errors import InputError, ModelError
-from saliently.models.base import Model
 from saliently.models.copying import copied
-from saliently.reports import Report
+from saliently.reports import Report, timed
 from saliently.train import Training, Watch, accuracy, train
 from saliently.types import Span
 
@@ -72,32 +70,33 @@ def _row(line: str, block: str) -> Row:
     return Row({"text": text}, ("0", "1").index(label), tuple(spans))
 
 
+@timed
 def sst_wiki_experiment(
-    model: Model,
-    folder: str | Path,
-    methods: Sequence[str] = METHODS,
-    seed: int = 0,
-    sizes: Sizes = Sizes(),
+    asked: Asked, folder: str | Path, sizes: Sizes = Sizes(), told: Callable[[str], None] = lambda said: None
 ) -> Report:
     """Train a copy of a classifier of two labels on the joined texts, and see which method finds the half that counts.
 
-    The model itself stays as it is. Its first label is taken for negative and its second for positive.
+    The model itself stays as it is. Its first label is taken for negative and its second for positive. `told` hears
+    what is being done.
 
     Raises:
         ModelError: it has not two labels. InputError: the folder does not hold the data.
     """
+    model = asked.model
     if len(model.labels) != 2 or model.find is not None:
         raise ModelError(
             f"A classifier of two labels was asked for, negative and positive; {model.name} has "
             f"{len(model.labels)}. Load another one."
         )
-    begun = perf_counter()
-    lessons = _some(sst_wiki(folder, "train"), sizes.train, seed)
-    tests = _some(sst_wiki(folder, "dev"), sizes.test, seed)
+    lessons = _some(sst_wiki(folder, "train"), sizes.train, asked.seed)
+    tests = _some(sst_wiki(folder, "dev"), sizes.test, asked.seed)
     copy = copied(model, f"{model.name} on SST + Wikipedia")
     before = float(np.mean(accuracy(copy, tests)))
-    train(copy, lessons, replace(sizes.training, seed=seed), None, Watch())
-    report = evidence(Asked(copy, tuple(methods), seed), tests)
+    told(f"teaching a copy {len(lessons)} texts")
+    watch = Watch(lambda rows: asked.options.tick(3 * rows))  # a backward pass counts as two
+    train(copy, lessons, replace(sizes.training, seed=asked.seed), None, watch)
+    told(f"explaining {len(tests)} texts")
+    report = evidence(replace(asked, model=copy), tests)
     training = sizes.training.resolved(model)
     added = {
         "trained on": len(lessons),
@@ -107,7 +106,7 @@ def sst_wiki_experiment(
         "accuracy before": before,
     }
     settings = {**report.settings, **added}
-    return replace(report, title="SST + Wikipedia", settings=settings, seconds=perf_counter() - begun)
+    return replace(report, title="SST + Wikipedia", settings=settings)
 
 
 def _some(rows: list[Row], many: int | None, seed: int) -> list[Row]:

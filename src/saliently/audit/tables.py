@@ -10,7 +10,7 @@ from saliently.audit.asked import RANDOM, Floats
 from saliently.audit.shortcuts import Reliance
 from saliently.audit.units import METRICS, Work
 from saliently.audit.verdict import Evidence
-from saliently.metrics.intervals import mean_figure
+from saliently.metrics.intervals import counted_figure, mean_figure, mean_of, share_figure
 from saliently.names import parse
 from saliently.reports import Column, Figure, Table
 from saliently.types import Explanation
@@ -52,7 +52,7 @@ def main_table(work: Work, order: tuple[str, ...], marks: Mapping[str, str]) -> 
     columns = _columns(work)
     rows: dict[str, tuple[Figure | None, ...]] = {method: _row(work, method) for method in order}
     seed = work.asked.seed
-    chance = [mean_figure(work.planted(cue, RANDOM, "precision"), seed) for cue in work.depth.cues]
+    chance = [share_figure(work.planted(cue, RANDOM, "precision"), seed) for cue in work.depth.cues]
     rows[RANDOM] = (*chance, *[None] * (len(columns) - len(chance)))
     notes = (
         "Sorted by the share of planted words found, then by the gain at erasure. An interval is 95 %, by bootstrap "
@@ -118,7 +118,7 @@ def copies_table(reliances: Mapping[str, Reliance]) -> Table:
     )
     rows = {
         name: tuple(
-            None if value is None else Figure(value, n=each.n)
+            None if value is None else counted_figure(value, each.n)
             for value in (each.planted, each.stripped, each.decoys, each.before, each.after)
         )
         for name, each in reliances.items()
@@ -131,8 +131,7 @@ def sorted_methods(found: Mapping[str, Evidence]) -> tuple[str, ...]:
 
     def key(method: str) -> tuple[float, float, str]:
         values = (found[method].found, found[method].over)
-        means = [float(np.nanmean(each)) if not np.isnan(each).all() else -np.inf for each in values]
-        return (-round(means[0], 9), -round(means[1], 9), method)
+        return (-round(mean_of(values[0]), 9), -round(mean_of(values[1]), 9), method)
 
     return tuple(sorted(found, key=key))
 
@@ -142,11 +141,11 @@ def _row(work: Work, method: str) -> tuple[Figure | None, ...]:
     gain = over_random(work, method, _COMPREHENSIVENESS, 1.0)
     keeping = over_random(work, method, _SUFFICIENCY, -1.0)
     return (
-        *(mean_figure(work.planted(cue, method, "precision"), seed) for cue in work.depth.cues),
+        *(share_figure(work.planted(cue, method, "precision"), seed) for cue in work.depth.cues),
         mean_figure(gain, seed, _OTHERS),
         mean_figure(keeping, seed, _OTHERS),
         mean_figure(work.again("scramble", method), seed),
-        mean_figure(np.array([_adds_up(each) for each in explanations]), seed, _OWN),
+        share_figure(np.array([_adds_up(each) for each in explanations]), seed, _OWN),
         mean_figure(work.again("move", method), seed),
         mean_figure(np.array([_passes(each) for each in explanations]), seed),
     )

@@ -7,14 +7,14 @@ values. The networks are small, and trained or set by hand on the spot; see `sal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
 
-from saliently.audit.asked import RANDOM, versions
+from saliently.audit.asked import RANDOM
+from saliently.audit.phrases import listed
 from saliently.audit.toy_figures import Compared, counter_table, counting_table, exact_table, sums_table
 from saliently.errors import RecipeError
 from saliently.methods.base import Method
 from saliently.names import parse
-from saliently.reports import Report, Table
+from saliently.reports import Report, Table, timed
 from saliently.toys import counting, sums
 
 METHODS = (
@@ -47,6 +47,7 @@ LIMITS = (
 )
 
 
+@timed
 def toy(methods: Sequence[str] = METHODS, seed: int = 0, networks: int = 5, texts: int = 100) -> Report:
     """All toys, all methods: below a minute on one core.
 
@@ -65,7 +66,6 @@ def toy(methods: Sequence[str] = METHODS, seed: int = 0, networks: int = 5, text
             f"toy was asked for with {len(methods)} methods, {networks} networks and {texts} texts; give at least one "
             "method, one network and two texts."
         )
-    begun = perf_counter()
     compared = Compared({name: _parsed(name) for name in methods}, seed)
     trained = sums.networks(networks, seed)
     add, subtract = (sums_table(compared, operation, models, texts) for operation, models in trained.items())
@@ -84,8 +84,6 @@ def toy(methods: Sequence[str] = METHODS, seed: int = 0, networks: int = 5, text
         seed=seed,
         tables=(add, subtract, count, *others),
         limits=LIMITS,
-        versions=versions(),
-        seconds=perf_counter() - begun,
     )
 
 
@@ -105,8 +103,8 @@ def _sums_said(compared: Compared, operation: sums.Operation, table: Table) -> s
     good = [f"{name} ({value:.3f})" for name, value in worst.items() if value >= FOUND]
     bad = [f"{name} ({value:.2f})" for name, value in worst.items() if value < FAILED]
     return (
-        f"On {operation}, both numbers are found, with a correlation of at least {FOUND}, by {_listed(good)}; one is "
-        f"missed, with a correlation below {FAILED}, by {_listed(bad)}. In brackets the lower of the two correlations."
+        f"On {operation}, both numbers are found, with a correlation of at least {FOUND}, by {listed(good)}; one is "
+        f"missed, with a correlation below {FAILED}, by {listed(bad)}. In brackets the lower of the two correlations."
     )
 
 
@@ -118,10 +116,6 @@ def _lost_said(table: Table) -> list[str]:
     bad = [f"{name} ({share:.0%})" for name, share in shares.items() if share > 0]
     good = [name for name, share in shares.items() if share == 0 and name != RANDOM]
     return [
-        f"On the counter, letters up to an equal count are given a score of 0 by {_listed(bad)}, and never by "
-        f"{_listed(good)}; the network counts them like any other."
+        f"On the counter, letters up to an equal count are given a score of 0 by {listed(bad)}, and never by "
+        f"{listed(good)}; the network counts them like any other."
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from saliently.audit.asked import Floats
+from saliently.audit.phrases import listed, share, with_interval
 from saliently.audit.scrambled import PASSES
-from saliently.metrics.intervals import as_good_as_best, mean_figure
-from saliently.reports import Figure
+from saliently.metrics.intervals import as_good_as_best, mean_figure, share_figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,36 +69,20 @@ def sentences(stood: Standing, evidence: Mapping[str, Evidence], relied: bool, s
             "Read the columns, and don't rely on one explanation alone.",
         )
     best = stood.best[0]
-    found, over = mean_figure(evidence[best].found, seed), mean_figure(evidence[best].over, seed)
+    found, over = share_figure(evidence[best].found, seed), mean_figure(evidence[best].over, seed)
     assert found is not None
     assert over is not None
     said = (
-        f"Trust {best} first: it ranked the planted words on top in {_share(found)} of the places, taking away the "
-        f"words it names costs the model {_points(over)} more than a random order does, and it changed when the "
-        "weights were scrambled."
+        f"Trust {best} first: it ranked the planted words on top in {with_interval(found)} of the places, taking away "
+        f"the words it names costs the model {with_interval(over, '.2f')} more than a random order does, and it "
+        "changed when the weights were scrambled."
     )
     if stood.best[1:]:
-        rest = f"On these texts {_and(stood.best[1:])} can't be told from it"
+        rest = f"On these texts {listed(stood.best[1:])} can't be told from it"
     elif stood.passed:
-        rest = f"{_and(stood.passed)} {'passes' if len(stood.passed) == 1 else 'pass'} all tests too, and gain less"
+        rest = f"{listed(stood.passed)} {'passes' if len(stood.passed) == 1 else 'pass'} all tests too, and gain less"
     else:
         rest = "On these texts no other method passes all tests"
     attention = [name for name in evidence if name.startswith("attention")]
-    where = "; ".join(f"{name} finds {_share(mean_figure(evidence[name].found, seed))}" for name in attention)
+    where = "; ".join(f"{name} finds {share(evidence[name].found, seed)}" for name in attention)
     return (said, f"{rest} ({found.n} planted and {over.n} erased texts){f'; {where}' if where else ''}.")
-
-
-def _share(figure: Figure | None) -> str:
-    if figure is None or np.isnan(figure.value):
-        return "an unknown share"
-    interval = f" [{figure.low:.0%}, {figure.high:.0%}]" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.0%}{interval}"
-
-
-def _points(figure: Figure) -> str:
-    interval = f" [{figure.low:.2f}, {figure.high:.2f}]" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.2f}{interval}"
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

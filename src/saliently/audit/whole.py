@@ -11,13 +11,13 @@ from time import perf_counter
 from typing import Any
 
 from saliently.audit import tables, units, verdict
-from saliently.audit.asked import WHOM, Asked, applicable, fingerprint, versions
+from saliently.audit.asked import WHOM, Asked, applicable, fingerprint
 from saliently.audit.depths import DEPTHS, Depth, fitting, read_depth
 from saliently.audit.units import Work
 from saliently.data import Row, readable
 from saliently.errors import ModelError, RecipeError, did_you_mean
 from saliently.models.base import Model
-from saliently.reports import Report
+from saliently.reports import Report, versions
 from saliently.work import Folder, Unit, run
 
 RELIES = 0.9
@@ -97,7 +97,6 @@ class Audit:
                 tables.copies_table(work.reliances()),
             ),
             limits=LIMITS,
-            versions=versions(),
         )
 
     def settings(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ N texts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,30 @@ def mean_figure(values: Floats, seed: int, blank: str | None = None) -> Figure |
     return Figure(float(known.mean()), low, high, len(known), blank)
 
 
+def mean_of(values: Floats) -> float:
+    """The mean without NaN, to sort by; below all others where there is nothing else."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else -np.inf
+
+
+def share_figure(values: Floats, seed: int, blank: str | None = None) -> Figure | None:
+    """The mean of shares, such as 1 where a text is right and 0 where not, with its interval.
+
+    Where all texts give 1, or all 0, a bootstrap has no width, though other texts may differ: then it is Wilson's.
+    """
+    found = mean_figure(values, seed, blank)
+    if found is None or found.low is None or found.low != found.high or found.value not in (0.0, 1.0):
+        return found
+    return replace(counted_figure(found.value, found.n), blank=blank)
+
+
+def counted_figure(share: float, n: int) -> Figure:
+    """A share of n things that were counted, with Wilson's 95 % interval (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(share * n), n).proportion_ci(_LEVEL, "wilson")
+    return Figure(share, float(interval.low), float(interval.high), n)
+
+
 def paired_figure(ours: Floats, theirs: Floats, seed: int, blank: str | None = None) -> Figure | None:
     """The mean difference over the same texts, with its interval: what the texts have in common cancels."""
     return mean_figure(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64), seed, blank)
@@ -42,7 +67,7 @@ def as_good_as_best(rows: Mapping[str, Floats], higher: bool, seed: int) -> tupl
     Rows hold a value a text, of the same texts in the same order.
     """
     sign = 1.0 if higher else -1.0
-    means = {name: sign * float(np.nanmean(values)) for name, values in rows.items() if not np.isnan(values).all()}
+    means = {name: sign * mean_of(values) for name, values in rows.items() if not np.isnan(values).all()}
     if not means:
         return ()
     best = max(means, key=lambda name: means[name])

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from saliently.erase import check_blank
+from saliently.erase import check_blank, vocabulary_size
 from saliently.errors import RecipeError, SaliencyError
 from saliently.metrics.base import Metric
 from saliently.metrics.ranked import Ranked
 from saliently.metrics.sheets import Asker, Sheet
 from saliently.models.base import Model
 from saliently.packing import Budget
+from saliently.runner import Runner
 from saliently.types import Explanation, Pinned, Target
 
 Floats = NDArray[np.float64]
@@ -27,6 +28,10 @@ Named = dict[str, Explanation]
 """Explanations of one text, by method."""
 
 _TEXTS, _TOKENS = 64, 2048  # together at most, for the memory that their rows take
+_LOOKED_AT = 8
+"""Texts that are asked about first, to see whether the model is the one that was explained."""
+_ALIKE = 0.05
+"""Explained numbers that differ by no more, or by that share, may be of one model in two number formats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +75,13 @@ def measure(model: Model, explained: Mapping[str, Sequence[Explanation | None]],
     are run by the token ids of their explanations, never read again. A text without words has no numbers.
 
     Raises:
-        RecipeError: explanations of one position are about different texts or labels; a target is missing, or another
-            than was explained; a blank or a scale that there is not, or that does not fit the model or a metric.
+        RecipeError: explanations of one position are about different texts or labels; they are of another model; a
+            target is missing, or another than was explained; a blank or a scale that there is not, or that does not
+            fit the model or a metric.
     """
     _check(model, asking)
     texts = by_text(explained)
+    _check_model(model, [_one(named) for named in texts.values()][:_LOOKED_AT], asking)
     many = max((len(each) for each in explained.values()), default=0)
     found = Measured()
     for key in ((repr(m), blank, name) for m in asking.metrics for blank in asking.blanks for name in explained):
@@ -115,6 +122,32 @@ def _check(model: Model, asking: Asking) -> None:
             )
     if asking.target is None and model.find is not None:
         raise RecipeError(f"{model.name} gives outputs at several places; which one was explained? Give the target.")
+
+
+def _check_model(model: Model, explanations: Sequence[Explanation], asking: Asking) -> None:
+    """Raise RecipeError where the model gives other numbers at these texts than were explained."""
+    size = vocabulary_size(model)
+    for each in explanations:
+        told, known = each.values[0], size is None or max(each.tokens.ids) < size
+        try:
+            now = _now(model, each, asking) if known else float("nan")
+        except SaliencyError:
+            continue  # such as a text that is too long, of which its metrics tell
+        if not known or abs(now - told) > _ALIKE * max(1.0, abs(told)):
+            found = f"it gives {now:.4g} there" if known else "it has not all of these tokens"
+            raise RecipeError(
+                f"Explanations of {each.model or 'a model'} were to be measured on {model.name}; one is of "
+                f"{each.target.describe()} as {told:.4g}, and {found}. Give the model that was explained."
+            )
+
+
+def _now(model: Model, explanation: Explanation, asking: Asking) -> float:
+    """The explained number, asked again."""
+    pinned = explanation.target
+    question = Target(pinned.index, _against(pinned), pinned.of, None if asking.target is None else asking.target.at)
+    runner = Runner(model, [explanation.tokens], question, asking.budget)
+    with model.resting():
+        return float(runner.values(runner.everything())[0][0])
 
 
 def by_text(explained: Mapping[str, Sequence[Explanation | None]]) -> dict[int, Named]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from saliently.erase import check_blank
 from saliently.errors import RecipeError, SaliencyError
-from saliently.metrics.intervals import mean_figure
+from saliently.metrics.intervals import share_figure
 from saliently.metrics.measure import Named, by_text, together
 from saliently.metrics.ranked import Ranked
 from saliently.metrics.sheets import Asker, Sheet
@@ -148,7 +148,7 @@ def _lines(predicted: bool, group: Mapping[str, Sequence[Floats]], deleting: Del
     which, order, good = ("right", "decreasing", "falls") if predicted else ("wrong", "increasing", "rises")
     curves = {}
     for name, rights in group.items():
-        figures = [mean_figure(each, deleting.seed, deleting.blank) for each in np.array(rights).T]
+        figures = [share_figure(each, deleting.seed, deleting.blank) for each in np.array(rights).T]
         curves[name] = tuple((float(k), each) for k, each in enumerate(figures) if each is not None)
     return Lines(
         f"Word deletion, texts that are {which} at first",

@@ -8,11 +8,12 @@ is n_b or - n_b, and that of every other number is 0.
 A text is such as "0.53 -0.71* 0.62 0.9*": the stars mark. The two dimensions are the number, and a mark of 1 or -1.
 
 Departures: how numbers are marked, and that their order decides a difference, are our reading, as the paper's own
-format could not be looked up. Marks of 1 and -1 were chosen after trying several, since with them the published pattern
-comes out (marks of 1 and 0 would leave occlusion's zero vector an ordinary number). With 1 and -1 the zero
-vector that occlusion puts in is neither marked nor not, and no network has ever seen it: that is what occlusion is
-tested on. A difference can be told by one cell since at a mark the old cell can be forgotten and come back with its
-sign turned by way of h. Numbers have three decimals. How networks are trained is ours too; see `training`.
+format could not be looked up. Of seven ways to mark that were tried, marks of 1 and -1 give the published correlations;
+the published mass of occlusion, a quarter, comes out where other words are (0, 1) and numbers (n, 0), but there
+occlusion puts in the number 0 and correlates perfectly. No way gave both. With 1 and -1 the zero vector that occlusion
+puts in is neither marked nor not, and no network has ever seen it: that is what occlusion is tested on. A difference
+can be told by one cell since at a mark the old cell can be forgotten and come back with its sign turned by way of h.
+Numbers have three decimals. How networks are trained is ours too; see `training`.
 """
 
 from __future__ import annotations

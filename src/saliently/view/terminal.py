@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 
 
 class Progress(NamedTuple):
-    """Functions to call: `tick` with rows that were run, `show` with what prints the next result, `error` with the
-    largest standard error of what is being sampled."""
+    """Functions to call: `tick` with rows that were run, `show` with what prints the next result, `say` with a line for
+    standard error, `error` with the largest standard error of what is being sampled."""
 
     tick: Callable[[int], None]
     show: Callable[[Callable[[], None]], None]
+    say: Callable[[str], None]
     error: Callable[[float], None]
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Progress]:
-    """A bar on standard error while the block runs, if that is a terminal. Leaves with code 130 on an interrupt."""
+def progress(total: int | None) -> Iterator[Progress]:
+    """A bar on standard error while the block runs, if that is a terminal; of `total` results, or, with None, of one
+    that there is at the end. Leaves with code 130 on an interrupt."""
     from rich import progress as rich
     from rich.console import Console
 
@@ -29,7 +31,7 @@ def progress(total: int) -> Iterator[Progress]:
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
-        rich.MofNCompleteColumn(),
+        *([] if total is None else [rich.MofNCompleteColumn()]),
         rich.TimeElapsedColumn(),
     )
     with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -52,11 +54,17 @@ def progress(total: int) -> Iterator[Progress]:
             bar.start()
             bar.advance(task)
 
+        def say(line: str) -> None:
+            bar.stop()
+            sys.stderr.write(f"{line}\n")
+            bar.start()
+
         try:
-            yield Progress(tick, show, error)
+            yield Progress(tick, show, say, error)
         except KeyboardInterrupt:
             bar.stop()
-            sys.stderr.write("Interrupted; what was finished is printed above.\n")
+            kept = "there is no result yet" if total is None else "what was finished is printed above"
+            sys.stderr.write(f"Interrupted; {kept}.\n")
             sys.exit(130)
 
 
