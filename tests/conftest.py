@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def sentences(data: Path) -> list[str]:
     """The sentences of the SST-2 test set."""
     lines = (data / "sst2_tsv" / "test.tsv").read_text(encoding="utf-8").splitlines()
     return [line.split("\t")[0] for line in lines]
+
+
+def some(texts: Sequence[str], many: int) -> list[str]:
+    """So many of the texts, evenly over all of them; with SALIENTLY_FULL=1 all, which takes long on a small machine."""
+    if os.environ.get("SALIENTLY_FULL") or many >= len(texts):
+        return list(texts)
+    return [texts[at * len(texts) // many] for at in range(many)]
 
 
 @pytest.fixture(scope="session")

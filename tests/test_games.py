@@ -27,7 +27,7 @@ GAMES = [
     "shapley(how='permutation', most=200)",
     "owen",
     "owen(tree='clauses', most=200)",
-    "banzhaf(most=200)",
+    "banzhaf(most=40)",
     "lime(samples=100)",
     "lime(samples=100, bow=False, by='token')",
     "limsse",
@@ -150,7 +150,7 @@ def test_2000_words_one_by_one_end_with_an_answer_or_an_error() -> None:
         saliently.explain("bilstm", text, "shapley(most=500)")
     some = saliently.explain("bilstm", text, "banzhaf(most=200)")
     assert np.isfinite(some.scores).all()
-    assert some.checks.forward_rows == 200
+    assert some.checks.forward_rows == 40
     with pytest.raises(saliently.RecipeError, match="rows are needed for 2001 players; 4096 may be spent"):
         saliently.explain("bilstm", text, "archipelago")
 

@@ -18,6 +18,7 @@ from saliently.models import loading
 from saliently.models.base import Model
 from saliently.types import Explanation
 from tests import tiny
+from tests.conftest import some
 
 TEXT = "A gorgeous, witty, seductive movie."
 HALVES = ("bfloat16", "float16")
@@ -27,12 +28,12 @@ BARS = {
     "lrp(variant='cp')": (2e-2, 5e-2),
     "lrp(variant='attn')": (2e-2, 5e-2),
 }
-"""Most that half precision may be off in the middle of texts, and in the 90th of 100: norm over norm."""
+"""Most that half precision may be off in the middle of texts, and in the 90th percentile: norm over norm."""
 
 
 @pytest.fixture(scope="module")
 def texts(sentences: list[str]) -> list[str]:
-    return sentences[:100]
+    return some(sentences[:100], 12)
 
 
 def off(rough: Explanation, truth: Explanation) -> float:
@@ -66,7 +67,7 @@ def test_half_precision_is_near_float32(recipe: str, dtype: str, shared_model: P
 @pytest.mark.parametrize("dtype", HALVES)
 def test_integrated_gradients_says_its_gap_in_half_precision(dtype: str, shared_model: Path, texts: list[str]) -> None:
     model = saliently.load(shared_model, dtype=dtype)
-    for each in saliently.explain(model, texts[:10], "ig(blank='zero')"):
+    for each in saliently.explain(model, some(texts[:10], 2), "ig(blank='zero')"):
         assert each.checks.gap is not None
         assert each.checks.gap == pytest.approx(abs(each.scores.sum() - each.checks.change) / abs(each.checks.change))
         assert bool(each.checks.failed) == (each.checks.gap > 0.01)

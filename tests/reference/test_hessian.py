@@ -26,6 +26,7 @@ from saliently.seam.mode import opened
 from saliently.seam.plain import Plain
 from saliently.types import Target
 from tests import tiny, zoo
+from tests.conftest import some
 from tests.snapshot import snapshot
 from tests.test_half import PARTS, quantised
 
@@ -391,13 +392,13 @@ def test_changed_attention_is_what_is_explained() -> None:
 
 
 def test_rows_on_a_real_model_sum_to_integrated_gradients(shared_model: Path, sentences: list[str]) -> None:
-    """The 50 shortest sentences of the SST-2 test set, by their own integral of the gradients; and every third by 256
-    steps of integrated gradients. More would take minutes; all 50 were within 1 % when this was written."""
-    asked, some = saliently.load(shared_model), sorted(sentences, key=lambda text: len(text.split()))[:50]
-    found = saliently.explain(asked, some, IntegratedHessians())
+    """Of the 50 shortest sentences of the SST-2 test set, by their own integral of the gradients; and every third by
+    256 steps of integrated gradients."""
+    asked, texts = saliently.load(shared_model), some(sorted(sentences, key=lambda text: len(text.split()))[:50], 10)
+    found = saliently.explain(asked, texts, IntegratedHessians())
     assert not any(each.checks.failed for each in found)
     assert np.mean([each.checks.nodes for each in found]) < 30
-    truth = saliently.explain(asked, some[::3], "ig(steps=256)")
+    truth = saliently.explain(asked, texts[::3], "ig(steps=256)")
     for each, single in zip(found[::3], truth, strict=True):
         off = np.abs(each.scores.sum(1) - single.scores).sum()
         assert off <= 0.01 * np.abs(single.scores).sum()

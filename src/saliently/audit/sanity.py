@@ -73,8 +73,8 @@ def sanity(
         seed=asked.seed,
         tables=(_table(able, last, taught, skipped),),
         lines=(
-            _lines("Scrambled from the output back", found, able),
-            _lines("Scrambled one part at a time", apart, able),
+            _lines("Scrambled from the output back", "parts scrambled", found, able),
+            _lines("Scrambled one part at a time", "number of the scrambled part", apart, able),
         ),
         limits=LIMITS,
     )
@@ -131,13 +131,13 @@ def _table(
     )
 
 
-def _lines(title: str, found: Mapping[str, Mapping[str, Floats]], asked: Asked) -> Lines:
+def _lines(title: str, x: str, found: Mapping[str, Mapping[str, Floats]], asked: Asked) -> Lines:
     curves = {}
     for method in asked.methods:
         figures = [(float(i), mean_figure(each[method], asked.seed)) for i, each in enumerate(found.values(), 1)]
         curves[method] = tuple((x, figure) for x, figure in figures if figure is not None)
     names = "; ".join(f"{i}: {said}" for i, said in enumerate(found, 1))
-    return Lines(title, "parts scrambled", "rank correlation", curves, (names,))
+    return Lines(title, x, "rank correlation", curves, (names,))
 
 
 def _verdict(methods: Sequence[str], passed: Sequence[str]) -> tuple[str, ...]:
