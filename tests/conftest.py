@@ -12,6 +12,7 @@ import torch
 from tests import tiny
 
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of programs that tests start: several run beside each other
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ RECIPES = [
     *(SMALL.get(row.name, row.name) for row in METHODS if row.name != "input-marginalization"),
     "shapley(how='permutation', most=100)",
     "owen(tree='clauses', most=100, blank='mean')",
-    "shapley-interaction(index='fsii', by='token', most=300)",
+    "shapley-interaction(index='fsii', by='token', most=160)",
     "archipelago(groups=2)",
     "gradient(norm='l1')",
     "gradient(norm='squared-l2')",

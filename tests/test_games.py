@@ -27,7 +27,7 @@ GAMES = [
     "shapley(how='permutation', most=200)",
     "owen",
     "owen(tree='clauses', most=200)",
-    "banzhaf(most=40)",
+    "banzhaf(most=200)",
     "lime(samples=100)",
     "lime(samples=100, bow=False, by='token')",
     "limsse",
@@ -148,7 +148,7 @@ def test_2000_words_one_by_one_end_with_an_answer_or_an_error() -> None:
     text = "good bad film " * 667
     with pytest.raises(saliently.RecipeError, match=r"2001 players .* 4036 rows at least.*larger units"):
         saliently.explain("bilstm", text, "shapley(most=500)")
-    some = saliently.explain("bilstm", text, "banzhaf(most=200)")
+    some = saliently.explain("bilstm", text, "banzhaf(most=40)")
     assert np.isfinite(some.scores).all()
     assert some.checks.forward_rows == 40
     with pytest.raises(saliently.RecipeError, match="rows are needed for 2001 players; 4096 may be spent"):

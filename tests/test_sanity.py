@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import saliently
-from saliently.audit.asked import Asked, explained
+from saliently.audit.asked import Asked, explained, explained_again
 from saliently.audit.moved import Moves, max_sensitivity, moved
 from saliently.audit.sanity import Scrambling, passes, sanity
 from saliently.audit.scrambled import alike, parts, scrambled, similarity, stages
@@ -136,17 +136,16 @@ def test_max_sensitivity_is_the_largest_relative_change_and_grows_with_the_move(
     (plain,) = explained(asked, "gradient-x-input", texts[:1])
     assert plain is not None
     with moved(model, 0.3, 0):
-        (one,) = explained(asked, "gradient-x-input", texts[:1])
+        (one,) = explained_again(asked, "gradient-x-input", texts[:1], [plain])
     with moved(model, 0.3, 1):
-        (two,) = explained(asked, "gradient-x-input", texts[:1])
+        (two,) = explained_again(asked, "gradient-x-input", texts[:1], [plain])
     assert one is not None
     assert two is not None
     first = np.array([unit.score for unit in plain.words()])
     sizes = [
         np.linalg.norm(np.array([u.score for u in each.words()]) - first) / np.linalg.norm(first) for each in (one, two)
     ]
-    if one.target == plain.target == two.target:
-        assert more[0] == pytest.approx(max(sizes))
+    assert more[0] == pytest.approx(max(sizes))
 
 
 def test_an_interval_that_reaches_the_bound_does_not_pass() -> None:

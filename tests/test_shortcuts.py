@@ -13,9 +13,10 @@ import pytest
 import saliently
 from saliently.audit import shortcuts
 from saliently.audit.asked import RANDOM, Asked
-from saliently.audit.cues import CUES, Halves, InContext, InResponse, OrderedPair, Single, choose, inserted
+from saliently.audit.cues import CUES, Halves, InContext, InResponse, OrderedPair, Single, choose, inserted, suited
 from saliently.audit.planted import Planting, group_of, planted_shortcuts
 from saliently.audit.shortcuts import Sizes, reliance, score, split, teach
+from saliently.chunks import checked_tokens
 from saliently.data import Row
 from saliently.errors import RecipeError
 from saliently.train import Training
@@ -154,6 +155,30 @@ def test_a_cue_in_a_response_is_learnt_and_found() -> None:
     hits = score(Asked(copy, ("occlusion",)), "occlusion", made)
     chance = score(Asked(copy, ("occlusion",)), RANDOM, made)
     assert np.nanmean(hits.precision) > np.nanmean(chance.precision) + 0.3
+
+
+def test_a_cue_in_both_halves_of_a_pair_is_learnt_and_found() -> None:
+    model = tiny.bert()
+    words = sorted({word for text in tiny.CORPUS for word in re.findall(r"\b[a-z]{3,}\b", text)})
+    single = [word for word in words if len(checked_tokens(model, {"premise": word, "hypothesis": "a"}).ids) == 5][:5]
+    texts = [Row({"premise": f"{i % 10} , {i % 7}", "hypothesis": f"{i % 3} ."}) for i in range(60)]
+    texts += [Row({"premise": f"so {word}", "hypothesis": "2 ."}) for word in single]
+    made = split(model, texts, Halves.name, 0, SMALL)
+    assert all({span.field for span in row.evidence} == {"premise", "hypothesis"} for row in made.tests)
+    copy = teach(model, made, 0, replace(SMALL, training=Training(epochs=12, rate=3e-3)))
+    found = reliance(model, copy, made)
+    assert found.planted >= 0.9
+    assert found.stripped <= 0.8
+    assert found.decoys is not None
+    hits = score(Asked(copy, ("occlusion",)), "occlusion", made)
+    chance = score(Asked(copy, ("occlusion",)), RANDOM, made)
+    assert np.nanmean(hits.precision) > np.nanmean(chance.precision) + 0.1
+
+
+def test_which_cues_fit_which_texts() -> None:
+    assert suited(Row({"text": "a"})) == ("single token", "token in context", "ordered pair")
+    assert suited(Row({"premise": "a", "hypothesis": "b"}))[-1] == "one in each half"
+    assert suited(Row({"prompt": "a", "response": "b"})) == ("cue in a response",)
 
 
 def test_the_report_says_who_is_best_and_that_ties_are_ties() -> None:

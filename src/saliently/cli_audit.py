@@ -156,6 +156,10 @@ def experiment(
     data: Annotated[Path | None, typer.Argument(metavar="DATA", help="As for audit; a folder for sst-wiki.")] = None,
     *,
     method: MethodsOption = None,
+    cue: Annotated[
+        list[str] | None,
+        typer.Option("--cue", help="For shortcuts: a cue, such as 'single token'; else all that fit the texts."),
+    ] = None,
     seed: SeedOption = 0,
     as_json: ReportJsonOption = False,
     save: ReportSaveOption = None,
@@ -178,7 +182,7 @@ def experiment(
         raise InputError(f"The experiment {name} was asked for; it needs a {chosen.needs}. Name it behind the model.")
     check_save(save)
     with progress(None) as bar:
-        given = Given(None, methods=tuple(method or ()), seed=seed, tick=bar.tick, told=bar.say)
+        given = Given(None, (), None, tuple(method or ()), tuple(cue or ()), seed, bar.tick, bar.say)
         if data is not None and chosen.needs == FOLDER:
             given = replace(given, model=_load(model, device, dtype), folder=data)
         elif data is not None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,12 +96,3 @@ def labels_of(rows: Sequence[Row], what: str) -> list[int]:
     if missing:
         raise RecipeError(f"{what} needs labels; {missing} of {len(rows)} texts have none. Put one behind a tab.")
     return [int(row.label) for row in rows if row.label is not None]
-
-
-def plain(value: Any) -> Any:
-    """Settings as plain JSON values: tuples become lists, what JSON has no word for its text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

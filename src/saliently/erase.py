@@ -107,14 +107,15 @@ def blend(vectors: Tensor, keep: Tensor, blank: Tensor) -> Tensor:
 
 
 def spread(model: Model) -> float:
-    """Standard deviation of the entries of the embedding table: the natural unit of noise on word vectors."""
+    """Standard deviation of the entries of the embedding table, each around the mean of its dimension: the natural unit
+    of noise on word vectors, wherever their origin lies."""
     size = vocabulary_size(model)
     if size is None:
         raise RecipeError(
             f"Noise in units of the embedding table was asked for; {model.name} embeds with "
             f"{type(model.embedding).__name__}, whose vocabulary can't be listed. Use a method without noise."
         )
-    return float(_table(model, size).double().std())
+    return float(_table(model, size).double().var(0).mean().sqrt())
 
 
 def _table(model: Model, size: int) -> Tensor:

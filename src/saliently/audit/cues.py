@@ -158,6 +158,14 @@ class InResponse(Cue):
 CUES: Mapping[str, type[Cue]] = {cue.name: cue for cue in (Single, InContext, OrderedPair, Halves, InResponse)}
 
 
+def suited(row: Row) -> tuple[str, ...]:
+    """Names of the cues that can be planted in texts such as this one."""
+    if "response" in row.fields:
+        return (InResponse.name,)
+    single = (Single.name, InContext.name, OrderedPair.name)
+    return (*single, Halves.name) if len(row.fields) == 2 else single
+
+
 def inserted(row: Row, words: Mapping[str, Sequence[str]], chance: Random) -> Row:
     """The row with words put in at random gaps between the words of fields, in the order given; they are its evidence.
 

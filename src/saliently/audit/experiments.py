@@ -13,7 +13,7 @@ from saliently.audit.deletion import deletion
 from saliently.audit.evidence import evidence
 from saliently.audit.hybrid import hybrid
 from saliently.audit.invariance import invariance
-from saliently.audit.planted import planted_shortcuts
+from saliently.audit.planted import Planting, planted_shortcuts
 from saliently.audit.roar import roar
 from saliently.audit.sanity import sanity
 from saliently.audit.sst_wiki import sst_wiki_experiment
@@ -27,12 +27,14 @@ from saliently.reports import Report
 @dataclass(frozen=True, eq=False)
 class Given:
     """What the command was given. Attributes: model and rows, or a folder of data, where the experiment needs them;
-    methods, or none for its own; seed; tick, told of rows that run; told, of what is being done."""
+    methods, or none for its own; cues,
+    or none for all that fit; seed; tick, told of rows that run; told, of what is being done."""
 
     model: Model | None
     rows: Sequence[Row] = ()
     folder: Path | None = None
     methods: tuple[str, ...] = ()
+    cues: tuple[str, ...] = ()
     seed: int = 0
     tick: Callable[[int], None] = field(default=lambda rows: None)
     told: Callable[[str], None] = field(default=lambda said: None)
@@ -66,7 +68,7 @@ EXPERIMENTS = (
         "shortcuts",
         _MODEL,
         "does a method find words that a copy was taught to rely on?",
-        lambda given: planted_shortcuts(given.asked, given.rows, told=given.told),
+        lambda given: planted_shortcuts(given.asked, given.rows, Planting(given.cues), given.told),
     ),
     Experiment(
         "sanity",

@@ -19,6 +19,7 @@ from saliently.chunks import checked_tokens
 from saliently.data import Row, readable
 from saliently.errors import InputError, SaliencyError
 from saliently.methods.base import Method
+from saliently.methods.gradient import SmoothGrad
 from saliently.metrics.intervals import counted_figure, mean_figure
 from saliently.models.base import Model
 from saliently.names import parse
@@ -33,7 +34,7 @@ TEXTS = 32
 
 SHIFT, SPACE = "input shift", "trailing space"
 
-_BY_ORIGIN = ("gradient-x-input", "lrp", "smoothgrad")
+_BY_ORIGIN = ("gradient-x-input", "lrp")
 """Methods without a blank that measure from the zero vector all the same."""
 
 Found = list[Explanation | None]
@@ -148,7 +149,9 @@ def invariance(asked: Asked, rows: Sequence[Row], most: int = TEXTS) -> Report:
 
 def by_origin(method: Method) -> bool:
     """Do its scores depend on where the origin of the word vectors lies? So it is where it compares the text with zero
-    vectors; smoothgrad measures its noise by the entries of the table, and so by their distance from 0."""
+    vectors."""
+    if isinstance(method, SmoothGrad):
+        return by_origin(method.inner)
     if method.blanks is not None:
         return "zero" in method.blanks
     return method.name in _BY_ORIGIN

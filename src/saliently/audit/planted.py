@@ -9,6 +9,7 @@ import numpy as np
 
 from saliently.audit import shortcuts
 from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable
+from saliently.audit.cues import suited
 from saliently.audit.phrases import share
 from saliently.audit.shortcuts import Found, Reliance, Sizes
 from saliently.audit.tables import copies_table
@@ -27,9 +28,9 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Planting:
-    """What to plant. Attributes: cues, by name; copies, how many of each; sizes."""
+    """What to plant. Attributes: cues, by name, or none for all that fit the texts; copies, how many of each; sizes."""
 
-    cues: tuple[str, ...] = ("single token", "token in context", "ordered pair")
+    cues: tuple[str, ...] = ()
     copies: int = 3
     sizes: Sizes = Sizes()
 
@@ -64,6 +65,7 @@ def planted_shortcuts(
         RecipeError: the texts don't fit a cue, or are too few. ModelError: the model can't be copied or asked.
     """
     copies, skipped = [], dict[str, str]()
+    planting = replace(planting, cues=planting.cues or suited(rows[0]))
     for cue in planting.cues:
         for number in range(planting.copies):
             copy, left_out = _one(asked, rows, (cue, number), planting.sizes, told)
@@ -135,10 +137,11 @@ def _ranks(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table:
         Column(cue, f"mean rank of the planted words among the words of the text, 1 is first ({cue})", "lower")
         for cue in cues
     )
-    rows = {
+    rows: dict[str, tuple[Figure | None, ...]] = {
         method: tuple(mean_figure(_pooled(copies, cue, method, "rank"), seed) for cue in cues) for method in methods
     }
-    return Table("Rank of the planted words", columns, rows, {RANDOM: "control"})
+    ordered = dict(sorted(rows.items(), key=lambda row: [np.inf if each is None else each.value for each in row[1]]))
+    return Table("Rank of the planted words", columns, ordered, {RANDOM: "control"})
 
 
 def _groups(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table:

@@ -26,7 +26,7 @@ import numpy as np
 
 from saliently.audit.asked import RANDOM, WHOM, Asked, Floats, applicable
 from saliently.audit.retrained import Curve, Lab, Sizes
-from saliently.data import Row, plain
+from saliently.data import Row
 from saliently.metrics.intervals import as_good_as_best, mean_figure, share_figure
 from saliently.reports import Column, Figure, Lines, Report, Table, timed
 
@@ -75,10 +75,10 @@ def roar(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
         verdict=_said(lab, whole, kinds, gains),
         settings={
             "model": asked.model.name,
-            **plain(asdict(sizes)),
+            **asdict(sizes),
             "train": lab.train,
             "test": len(lab.test_labels),
-            "training": plain(asdict(sizes.training.resolved(asked.model))),
+            "training": asdict(sizes.training.resolved(asked.model)),
             "blank": lab.blank,
             "most frequent label": often,
             "methods": list(asked.methods),

@@ -141,13 +141,14 @@ def _as_before(made: Split, seed: int) -> list[Row]:
 
 def reliance(model: Model, copy: Model, made: Split) -> Reliance:
     """Check the copy on the texts that were kept out."""
-    bare = [replace(row, fields=clean.fields) for row, clean in zip(made.tests, made.held, strict=True)]
-    planted, stripped = np.mean(_right(copy, made.tests, made)), None
-    if made.cue.name == InResponse.name:
-        bare = [_stripped(row) for row in made.tests]
-        stripped = np.mean(_right(copy, bare, made))
+    in_response = made.cue.name == InResponse.name
+    bare = [
+        _stripped(row) if in_response else replace(row, fields=clean.fields)
+        for row, clean in zip(made.tests, made.held, strict=True)
+    ]
+    planted, stripped = (np.mean(_right(copy, rows, made)) for rows in (made.tests, bare))
+    if in_response:
         return Reliance(float(planted), float(stripped), None, None, None, len(made.tests))
-    stripped = np.mean(_right(copy, bare, made))
     said, now = predicted(model, made.held), predicted(copy, made.held)
     truth = [one if row.label is None else row.label for row, one in zip(made.held, said, strict=True)]
     chance = Random(len(made.held))

@@ -12,6 +12,7 @@ from typing import Any
 
 from saliently.audit import tables, units, verdict
 from saliently.audit.asked import WHOM, Asked, applicable, fingerprint
+from saliently.audit.cues import suited
 from saliently.audit.depths import DEPTHS, Depth, fitting, read_depth
 from saliently.audit.units import Work
 from saliently.data import Row, readable
@@ -165,6 +166,8 @@ def audit(
 def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> dict[str, Any]:
     """What can be asked, how much of it, and of which texts."""
     asked, skipped = applicable(Asked(model, depth.methods, wishes.seed), rows[0])
+    if len(depth.cues) > 1:
+        depth = replace(depth, cues=suited(rows[0]))
     blanks = tuple(blank for blank in depth.blanks if blank in ("zero", "delete") or blank in model.blank_ids)
     depth = replace(depth, methods=asked.methods, blanks=blanks)
     if wishes.minutes is not None:

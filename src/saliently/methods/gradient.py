@@ -129,11 +129,11 @@ class GradientXInput(OneGradient):
 class SmoothGrad(Method):
     """Another gradient method, averaged over inputs with Gaussian noise on the word vectors.
 
-    Smilkov et al. 2017: the mean of `samples` readings at x + e, e ~ N(0, sigma^2). Where images set sigma by the
-    range of pixels, `noise` is a share of the standard deviation of the entries of the embedding table. Special tokens
-    get no noise. Over `gradient` the gradients are averaged, then the norm is taken; over `gradient-x-input` the
-    products at the noisy inputs are averaged. `noise=0` gives the inner method. The noise of a text depends on `seed`
-    and its ids alone, never on its neighbours in a batch.
+    Smilkov et al. 2017: the mean of `samples` readings at x + e, e ~ N(0, sigma^2). Where images set sigma by the range
+    of pixels, `noise` is a share of the standard deviation of the entries of the embedding table, each around the mean
+    of its dimension. Special tokens get no noise. Over `gradient` the gradients are averaged, then the norm is taken;
+    over `gradient-x-input` the products at the noisy inputs are averaged. `noise=0` gives the inner method. The noise
+    of a text depends on `seed` and its ids alone, never on its neighbours in a batch.
     """
 
     name: ClassVar[str] = "smoothgrad"
