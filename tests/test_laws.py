@@ -126,6 +126,14 @@ def test_relevance_that_nobody_can_be_named_for_is_flagged(recipe: str) -> None:
     assert not saliently.explain("bilstm", "good bad film", recipe).checks.failed
 
 
+def test_relevance_that_no_way_leads_to_the_words_is_one_clear_error() -> None:
+    """A sigmoid takes nothing, and here it stands between all words and the logit."""
+    model = words(lambda x: x.sum((1, 2)).sigmoid(), [[1.0, 2], [3, 4], [0.5, 1]])
+    with pytest.raises(saliently.ModelError, match=r"no way leads it from .*sigmoid.*Use integrated-gradients"):
+        saliently.explain(model, "abc", "lrp", "f")
+    assert saliently.explain(model, "abc", "ig(blank='zero')", "f").scores.any()
+
+
 NO_MATTER = [
     "gradient",
     "gradient-x-input",

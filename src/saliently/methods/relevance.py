@@ -108,6 +108,12 @@ def _send_back(one: Pass, propagation: Propagation) -> list[tuple[Tensor, dict[s
                 f"does in {one.model.name}: positions are added to them, or they are normed, before. Leave `first` out."
             )
         assert one.logits is not None
+        if not one.logits.requires_grad:
+            raise ModelError(
+                f"Relevance was asked of {one.model.name}; no way leads it from the logits to the word vectors. On "
+                "each stands a function that is not 0 at 0 (sigmoid, softmax, exp), which takes none, or the forward "
+                "pass cuts it (no_grad, detach, quantised weights). Use integrated-gradients or occlusion."
+            )
         graph.check(one.logits, one.x, plain=propagation.variant == "ali")
         with torch._C.DisableTorchFunction():  # the way from logits to the explained number has no rules
             values = one.evaluate(one.logits)
