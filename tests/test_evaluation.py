@@ -10,7 +10,8 @@ import saliently
 from saliently.audit.scrambled import parts, scrambled
 from saliently.data import Row
 from saliently.errors import RecipeError
-from saliently.evaluation import CONTROL, Measuring, by_method, evaluate, explain_all
+from saliently.evaluation import Measuring, by_method, evaluate, explain_all
+from saliently.metric_tables import CONTROL
 from saliently.types import Explanation, Span, Target
 from tests import tiny, writers
 

@@ -32,7 +32,7 @@ LAYERS = (
     ("given", "cli_options"),
     ("data", "train", "work"),
     ("audit",),
-    ("tally", "summarize", "evaluation"),
+    ("tally", "summarize", "metric_tables", "evaluation"),
     ("cli_evaluation",),
     ("cli_audit",),
     ("cli", "web"),

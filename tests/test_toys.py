@@ -98,8 +98,17 @@ def test_closed_forms_of_games() -> None:
     np.testing.assert_allclose(boolean.multiply((2.0, 3.0)).interactions, [[0, 6], [6, 0]])
 
 
-def test_archipelago_finds_the_sets_that_interact() -> None:
-    game = boolean.sets(12, ((0, 1, 2), (5, 9), (6, 7, 8, 10)), (0.5,) * 12)
+@pytest.mark.parametrize(
+    ("words", "groups"),
+    [
+        (12, ((0, 1, 2), (5, 9), (6, 7, 8, 10))),
+        # As many features as Tsang et al. 2020 have, in sets of ten and of twenty, apart and overlapping.
+        (40, (tuple(range(10)), tuple(range(10, 20)))),
+        (40, (tuple(range(20)), tuple(range(10, 30)))),
+    ],
+)
+def test_archipelago_finds_the_sets_that_interact(words: int, groups: tuple[tuple[int, ...], ...]) -> None:
+    game = boolean.sets(words, groups, (0.5,) * words)
     strength = saliently.explain(game.model, game.text, "archipelago(blank='zero')").pairs()
     np.testing.assert_array_equal(strength > 1e-9, game.interacting)
 

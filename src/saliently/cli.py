@@ -195,7 +195,7 @@ def importance(
     from saliently.importances import importance as measure
 
     texts, labels = labelled(texts_of(None, file))
-    with progress(len(texts)) as bar:
+    with progress(None) as bar:
         asked, options = _load(model, device, dtype), Options(truncate, budget, bar.tick)
         found = measure(asked, texts, of, labels=labels, blank=blank, options=options)  # type: ignore[arg-type]
         for at, error in found.failures.items():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +28,7 @@ from saliently.cli_options import (
 )
 from saliently.errors import InputError
 from saliently.given import place
-from saliently.view.terminal import print_table, progress, steps
+from saliently.view.terminal import print_json, print_table, progress, steps
 
 if TYPE_CHECKING:
     from saliently.models.base import Model
@@ -76,8 +76,12 @@ def audit(
     folder = out or Path(f"audit-{Path(model).name}-{data.stem}")
     prepared = prepare(asked, rows, folder, wishes)
     units = prepared.work.units()
-    if plan or not as_json:
-        print_table(("part of the audit", "units", "rows, about"), _parts(units))
+    if plan and as_json:
+        parts = [dict(zip(("part", "units", "rows"), part, strict=True)) for part in _parts(units)]
+        print_json({"folder": str(folder), "depth": asdict(prepared.work.depth), "parts": parts})
+    elif not as_json:
+        said = [(part, str(many), f"{rows:,}") for part, many, rows in _parts(units)]
+        print_table(("part of the audit", "units", "rows, about"), said)
     if plan:
         return
     with steps([unit.rows for unit in units], f"Interrupted; run the same command to go on in {folder}.") as bar:
@@ -122,20 +126,28 @@ def evaluate(
 
     wanted = Target(target, at=place(at))
     measuring = Measuring(tuple(metric or DEFAULT), tuple(blank or ()), wanted if at else None, controls, seed)
+    if saved and (method or (target and not at)):
+        raise InputError(
+            "Saved explanations were to be measured, by methods or for a label of your own; they have both already. "
+            "Leave out --method and --target, or --saved."
+        )
     check_save(save)
     with progress(None) as bar:
         if saved:
-            asked, rows, failures = _load(model, device, dtype), None, dict[str, str]()
-            explained = by_method(load_explanations(data))
+            explained, failures, rows = by_method(load_explanations(data)), dict[str, str](), None
+            asked = _load(model, device, dtype)
         else:
             asked, rows = _read(model, data, device, dtype)
             options = Options(truncate=True, tick=bar.tick)
             explained, failures = explain_all(asked, rows, method or METHODS, wanted, options)
-        for name, why in failures.items():
-            bar.say(f"{name}: {why}")
+        missing = tuple(f"{name}: {why}" for name, why in failures.items())
+        for said in missing:
+            bar.say(said)
         marked = rows if rows and any(row.evidence for row in rows) else None
-        report = measure(asked, explained, measuring, marked, bar.tick)
+        report = measure(asked, explained, replace(measuring, missing=missing), marked, bar.tick)
     give(report, as_json, save)
+    if missing:
+        raise typer.Exit(2)
 
 
 def metrics() -> None:
@@ -180,6 +192,8 @@ def experiment(
     chosen = find(name)
     if chosen.needs != "nothing" and data is None:
         raise InputError(f"The experiment {name} was asked for; it needs a {chosen.needs}. Name it behind the model.")
+    if cue and chosen.name != "shortcuts":
+        raise InputError(f"Cues were given to the experiment {name}; it plants none. Leave out --cue.")
     check_save(save)
     with progress(None) as bar:
         given = Given(None, (), None, tuple(method or ()), tuple(cue or ()), seed, bar.tick, bar.say)
@@ -195,7 +209,7 @@ def experiment(
     give(report, as_json, save)
 
 
-def _parts(units: Sequence[Unit]) -> list[tuple[str, str, str]]:
+def _parts(units: Sequence[Unit]) -> list[tuple[str, int, int]]:
     said = {
         "explain": "explain texts by each method",
         "erase": "take words away",
@@ -207,7 +221,7 @@ def _parts(units: Sequence[Unit]) -> list[tuple[str, str, str]]:
     found = []
     for kind, what in said.items():
         some = [unit for unit in units if unit.name.split()[0] == kind]
-        found.append((what, str(len(some)), f"{sum(unit.rows for unit in some):,}"))
+        found.append((what, len(some), sum(unit.rows for unit in some)))
     return found
 
 

@@ -74,7 +74,7 @@ def summarize(
         return
     asked = load(model, device=device, dtype=dtype)
     rows = read_rows(asked, file)
-    with progress(len(rows)) as bar:
+    with progress(None) as bar:
         found = explained(asked, rows, method, Options(truncate, budget, bar.tick, error=bar.error))
         failures = {at: each for at, each in found.items() if isinstance(each, SaliencyError)}
         for at, error in failures.items():

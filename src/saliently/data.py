@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +55,25 @@ def _row(model: Model, line: str, at: int) -> Row:
         found = json.loads(line)
         label, evidence = found.pop("label", None), found.pop("evidence", ())
         fields = {str(name): value for name, value in found.items()}
-        only = next(iter(fields))
-        spans = tuple(Span(*each) if len(each) == 3 else Span(only, *each) for each in evidence)
-    except (ValueError, AttributeError, TypeError, StopIteration) as error:
+        spans = tuple(_span(each, fields) for each in evidence)
+    except (ValueError, AttributeError, TypeError) as error:
         raise InputError(
             f'Rows were asked for as JSON, {{"text": "...", "label": "..."}}; line {at} is none ({error}). Mend it, or '
             "give texts with a label behind a tab."
         ) from None
     return Row(fields, None if label is None else find_label(label, model.labels), spans)
+
+
+def _span(given: Any, fields: Mapping[str, Any]) -> Span:
+    """Raises ValueError where it is no stretch of a field."""
+    named = given if len(given) == 3 else [*fields, *given]
+    if len(named) != 3 or named[0] not in fields:
+        raise ValueError(f"evidence {given!r} names no field of {', '.join(fields)}")
+    span = Span(*named)
+    whole = type(span.start) is int and type(span.end) is int
+    if not whole or not 0 <= span.start < span.end <= len(fields[span.field]):
+        raise ValueError(f"evidence {given!r} is no stretch of {span.field}, of {len(fields[span.field])} characters")
+    return span
 
 
 def readable(model: Model, rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +13,20 @@ from saliently.api import Options, stream
 from saliently.data import Row, marked
 from saliently.erase import default_blank
 from saliently.errors import RecipeError, SaliencyError
+from saliently.metric_tables import Explained, metric_table, sentence
 from saliently.metrics.agreement import agreements
 from saliently.metrics.base import Metric
-from saliently.metrics.intervals import as_good_as_best, mean_figure, paired_figure
-from saliently.metrics.measure import Asking, Measured, measure
+from saliently.metrics.intervals import mean_figure
+from saliently.metrics.measure import Asking, measure
 from saliently.metrics.plausibility import iou_f1, token_f1
 from saliently.models.base import Model
 from saliently.names import parse, parse_metric
 from saliently.packing import Budget
-from saliently.reports import Column, Figure, Report, Table, timed
+from saliently.reports import Column, Report, Table, timed
 from saliently.types import Explanation, Target
 
 DEFAULT = ("comprehensiveness", "sufficiency")
-CONTROL = "random order"
 Floats = NDArray[np.float64]
-Explained = Mapping[str, Sequence[Explanation | None]]
-"""By method, explanations of the same texts in the same order; None where one failed."""
-
 _WHOM = "For developers who choose an explanation of this model; measured on the model, not against what people expect."
 _ERASURE = (
     "Erasure shows the model texts that nobody wrote: a drop may come from the missing word or from the odd text "
@@ -43,7 +40,8 @@ _PEOPLE = "Plausibility is agreement with people, not faithfulness: a model may 
 @dataclass(frozen=True)
 class Measuring:
     """What to measure. Attributes: metrics, recipes; blanks, empty for the model's own and "delete"; target, where a
-    text has several places; controls, random orders a text; seed; budget, tokens a batch."""
+    text has several places; controls, random orders a text; seed; budget, tokens a batch; missing, what to say of
+    methods that failed somewhere."""
 
     metrics: tuple[str, ...] = DEFAULT
     blanks: tuple[str, ...] = ()
@@ -51,12 +49,13 @@ class Measuring:
     controls: int = 5
     seed: int = 0
     budget: int = 2048
+    missing: tuple[str, ...] = ()
 
 
 def explain_all(
     model: Model, rows: Sequence[Row], methods: Sequence[str], target: Target = Target(), options: Options = Options()
 ) -> tuple[dict[str, list[Explanation | None]], dict[str, str]]:
-    """Fresh explanations by several methods; and of each method that failed somewhere, the first reason.
+    """Fresh explanations by several methods; and of each method that failed somewhere, how often, and why at first.
 
     Raises:
         RecipeError: there is no such method.
@@ -69,9 +68,10 @@ def explain_all(
         except SaliencyError as error:
             failures[method] = str(error)
             continue
-        for each in results:
-            if isinstance(each, SaliencyError):
-                failures.setdefault(method, str(each))
+        failed = [(at, each) for at, each in enumerate(results, 1) if isinstance(each, SaliencyError)]
+        if failed:
+            at, first = failed[0]
+            failures[method] = f"{len(failed)} of {len(results)} texts failed; text {at}: {first}"
         good = [None if isinstance(each, SaliencyError) else each for each in results]
         named = next((each.method for each in good if each is not None), method)
         found[named] = good
@@ -85,7 +85,8 @@ def by_method(explanations: Sequence[Explanation]) -> dict[str, list[Explanation
     places: dict[tuple[object, ...], int] = {}
     found: dict[str, dict[int, Explanation]] = {}
     for each in explanations:
-        text = (*sorted(each.tokens.fields.items()), each.target)
+        # A method may ask its own question of a text, such as the margin to the next class; it is the same text.
+        text = (*sorted(each.tokens.fields.items()), each.target.index, each.target.at)
         times[each.method, text] += 1
         place = places.setdefault((text, times[each.method, text]), len(places))
         found.setdefault(each.method, {})[place] = each
@@ -113,13 +114,14 @@ def evaluate(
     if not any(each is not None for row in explained.values() for each in row):
         raise RecipeError("Explanations were to be evaluated; there are none. Explain some texts first.")
     tables = [_table(model, explained, metric, blanks, measuring, tick) for metric in metrics]
+    tables[0] = replace(tables[0], notes=(*tables[0].notes, *measuring.missing))
     people = [] if evidence is None else [_plausibility(explained, evidence, measuring.seed)]
     alike = [_agreement(explained, measuring.seed)] if len(explained) > 1 else []
     return Report(
         title="Evaluation",
         question=f"How faithful are these explanations to {model.name}, by {', '.join(each.name for each in metrics)}?",
         whom=_WHOM,
-        verdict=tuple(_sentence(table, metric) for table, metric in zip(tables, metrics, strict=True)),
+        verdict=tuple(sentence(table, metric) for table, metric in zip(tables, metrics, strict=True)),
         settings={
             "model": model.name,
             "metrics": [repr(metric) for metric in metrics],
@@ -150,51 +152,7 @@ def _table(
     asking = Asking(
         (metric,), able, measuring.target, measuring.controls, measuring.seed, Budget(measuring.budget), tick
     )
-    found = measure(model, explained, asking)
-    columns = []
-    for blank in able:
-        how = "deleted" if blank == "delete" else f"replaced by {blank}"
-        columns.append(Column(f"{blank}", f"{metric.said}; words are {how}", metric.better))
-        columns.append(Column(f"{blank}: gain", "how much better than its control, paired over texts", "higher"))
-    rows: dict[str, tuple[Figure | None, ...]] = {
-        method: tuple(
-            figure for blank in able for figure in _pair(found, (repr(metric), blank, method), metric, measuring.seed)
-        )
-        for method in explained
-    }
-    order = sorted(rows, key=lambda method: -_gain(rows[method]))
-    ordered: dict[str, tuple[Figure | None, ...]] = {method: rows[method] for method in order}
-    if metric.ranks:
-        ordered[CONTROL] = tuple(
-            figure
-            for blank in able
-            for figure in (mean_figure(found.control[repr(metric), blank, order[0]], measuring.seed, blank), None)
-        )
-    values = {method: found.values[repr(metric), able[0], method] for method in explained}
-    best = as_good_as_best(values, metric.better == "higher", measuring.seed)
-    notes = [f"Best by {able[0]}, ties included, by paired differences.", *_failures(found)]
-    if not metric.ranks:
-        notes.append("The control of each method is its own scores on shuffled words.")
-    return Table(
-        repr(metric), tuple(columns), ordered, {**dict.fromkeys(best, "best"), CONTROL: "control"}, tuple(notes)
-    )
-
-
-def _pair(found: Measured, key: tuple[str, str, str], metric: Metric, seed: int) -> tuple[Figure | None, Figure | None]:
-    """The figure, and its gain over the control."""
-    values, control = found.values[key], found.control[key]
-    sign = 1.0 if metric.better == "higher" else -1.0
-    return mean_figure(values, seed, key[1]), paired_figure(sign * values, sign * control, seed, key[1])
-
-
-def _gain(figures: Sequence[Figure | None]) -> float:
-    gains = [figure.value for figure in figures[1::2] if figure is not None]
-    return float(np.mean(gains)) if gains else -np.inf
-
-
-def _failures(found: Measured) -> list[str]:
-    some = list(found.failures.items())[:3]
-    return [f"Text {at + 1} could not be asked about: {error}" for at, error in some]
+    return metric_table(measure(model, explained, asking), metric, explained, able, measuring.seed)
 
 
 def _agreement(explained: Explained, seed: int) -> Table:
@@ -231,19 +189,3 @@ def _plausibility(explained: Explained, evidence: Sequence[Row], seed: int) -> T
         rows[method] = tuple(mean_figure(values, seed) for values in figures)
     ordered = dict(sorted(rows.items(), key=lambda row: -(row[1][0].value if row[1][0] else -1.0)))
     return Table("Plausibility (not faithfulness)", columns, ordered, notes=(_PEOPLE,))
-
-
-def _sentence(table: Table, metric: Metric) -> str:
-    best = [method for method, mark in table.marks.items() if mark == "best" and method in table.rows]
-    beaten = [
-        method
-        for method, figures in table.rows.items()
-        if method != CONTROL and figures[1] is not None and figures[1].low is not None and figures[1].low > 0
-    ]
-    many = len(table.rows) - (CONTROL in table.rows)
-    if not best:
-        return f"By {metric.name} nothing could be measured; the notes below its table say why."
-    return (
-        f"By {metric.name}, {', '.join(best)} {'is' if len(best) == 1 else 'are'} best; {len(beaten)} of {many} "
-        "methods beat a random order for the first blank."
-    )

@@ -238,13 +238,25 @@ def _told(errors: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check(explanations: Sequence[Explanation]) -> None:
-    methods = sorted({each.method for each in explanations})
-    if not methods:
+    if not explanations:
         raise InputError("Explanations to sum up were asked for; there are none.")
-    if len(methods) > 1:
-        raise RecipeError(
-            f"Explanations by one method were asked for; found {', '.join(methods)}. Sum up each by itself."
-        )
+    kinds: dict[str, list[str]] = {
+        "by one method": [each.method for each in explanations],
+        "of one model": [each.model for each in explanations],
+        "of one kind of number": [_kind(each) for each in explanations],
+    }
+    for asked, found in kinds.items():
+        if len(set(found)) > 1:
+            raise RecipeError(
+                f"Explanations {asked} were asked for; found {', '.join(sorted(set(found)))}. Sum up each by itself."
+            )
+
+
+def _kind(explanation: Explanation) -> str:
+    """What its scores are, whatever the class."""
+    against = explanation.target.against
+    set_against = "" if against is None else f" against {against if against in ('rest', 'mean', 'next') else 'a class'}"
+    return f"{explanation.quantity} for the {explanation.target.of}{set_against}"
 
 
 def _asked(explanation: Explanation) -> dict[str, str]:

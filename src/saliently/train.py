@@ -32,8 +32,8 @@ class Training:
 
     Attributes:
         epochs: most rounds through the data. batch: rows of a step.
-        rate: of AdamW, falling to a tenth by a cosine; None for 5e-5 x 768 / the width of word vectors (narrow models
-            take larger steps), and 2e-3 for recurrent nets.
+        rate: of AdamW, rising over at most 20 steps and falling to a tenth by a cosine; None for 5e-5 x 768 / the width
+            of word vectors (narrow models take larger steps), and 2e-3 for recurrent nets.
         decay: of weights. clip: largest norm of a gradient. seed: of the order of rows and of dropout.
     """
 
@@ -113,9 +113,10 @@ def _teach(lesson: _Lesson, tokens: Sequence[Tokens], training: Training, watch:
     weights = [weight for weight in model.module.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=chosen.rate, weight_decay=chosen.decay)
     steps = chosen.epochs * -(-len(tokens) // chosen.batch)
+    rising = min(20, max(1, steps // 10))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min(1.0, (step + 1) / 20) * (0.55 + 0.45 * float(np.cos(np.pi * min(1.0, step / steps)))),
+        lambda step: min(1.0, (step + 1) / rising) * (0.55 + 0.45 * float(np.cos(np.pi * min(1.0, step / steps)))),
     )
     device = [model.device] if model.device.type == "cuda" else []
     with model.lock, torch.random.fork_rng(device):
@@ -149,11 +150,20 @@ def accuracy(model: Model, rows: Sequence[Row], budget: int = 2048) -> tuple[boo
 
 
 def predicted(model: Model, rows: Sequence[Row], budget: int = 2048) -> list[int]:
-    """The label that the model predicts for each row's text; of a language model the token."""
+    """The label that the model predicts for each row's text; of a language model the token.
+
+    Raises:
+        InputError: a text can't be read. NumberError: the model gives no number there.
+    """
     inputs = [checked_tokens(model, row.fields) for row in rows]
     runner = Runner(model, inputs, Target(at=-1) if model.find is not None else Target(), Budget(budget))
     with model.resting():
         runner.values(runner.everything())
+    if not np.isfinite(runner.questions.plain).all():
+        raise NumberError(
+            f"{model.name} was asked what it predicts; of some texts it gives NaN or infinity. Look for such weights, "
+            "or compute in a wider dtype."
+        )
     pins = [runner.questions.pinned(i) for i in range(len(inputs))]
     return [-1 if pin is None or not pin.predicted else pin.index for pin in pins]
 

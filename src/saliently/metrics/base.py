@@ -37,6 +37,7 @@ class Metric(ABC):
         ranks: does it use the order of the scores alone? Then one random order is the control of all methods; else a
             method is set against its own scores on shuffled words.
         soft: does it keep words in part? Then it needs a blank that is a vector.
+        controlled: would the same scores on other words get another number? Else there is nothing to set it against.
     """
 
     name: ClassVar[str]
@@ -45,6 +46,7 @@ class Metric(ABC):
     amounts: ClassVar[bool] = False
     ranks: ClassVar[bool] = True
     soft: ClassVar[bool] = False
+    controlled: ClassVar[bool] = True
 
     @abstractmethod
     def keeps(self, words: Ranked) -> Floats:
@@ -58,6 +60,12 @@ class Metric(ABC):
     def scale(self) -> Scale | None:
         """The scale on which it was asked to read the target; None for its own choice. Not for metrics of amounts."""
         return None
+
+    @property
+    def comparable(self) -> bool:
+        """Is it the same kind of number for explanations of different numbers, such as of a logit and of a probability?
+        Else they can't be ranked by it."""
+        return True
 
     def __repr__(self) -> str:
         said = [f"{f.name}={value!r}" for f in fields(self) if (value := _own(self, f.name)) != f.default]  # type: ignore[arg-type]

@@ -64,12 +64,17 @@ def paired_figure(ours: Floats, theirs: Floats, seed: int, blank: str | None = N
 def as_good_as_best(rows: Mapping[str, Floats], higher: bool, seed: int) -> tuple[str, ...]:
     """The row of the best mean, and those whose paired difference from it has 0 in its interval: ties are ties.
 
-    Rows hold a value a text, of the same texts in the same order.
+    Rows hold a value a text, of the same texts in the same order. Means are over the texts of which all rows that have
+    any value have one, so that no row is best by having the easy texts alone.
     """
     sign = 1.0 if higher else -1.0
-    means = {name: sign * mean_of(values) for name, values in rows.items() if not np.isnan(values).all()}
-    if not means:
+    rows = {name: values for name, values in rows.items() if not np.isnan(values).all()}
+    if not rows:
         return ()
+    common = ~np.isnan(np.stack(list(rows.values()))).any(0)
+    if common.any():
+        rows = {name: values[common] for name, values in rows.items()}
+    means = {name: sign * mean_of(values) for name, values in rows.items()}
     best = max(means, key=lambda name: means[name])
     found = [best]
     for name in means:

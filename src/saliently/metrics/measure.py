@@ -18,10 +18,12 @@ from saliently.metrics.ranked import Ranked
 from saliently.metrics.sheets import Asker, Sheet
 from saliently.models.base import Model
 from saliently.packing import Budget
+from saliently.questions import Questions
 from saliently.runner import Runner
 from saliently.types import Explanation, Pinned, Target
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Key = tuple[str, str, str]
 """Metric, blank, method."""
 Named = dict[str, Explanation]
@@ -72,7 +74,9 @@ def measure(model: Model, explained: Mapping[str, Sequence[Explanation | None]],
     """Each metric, for each blank, of each method's explanations of the same texts.
 
     `explained`: by method, (N,) explanations of the same texts in the same order; None where one is missing. The texts
-    are run by the token ids of their explanations, never read again. A text without words has no numbers.
+    are run by the token ids of their explanations, never read again. A text without words has no numbers. Where a
+    model that looks back only is asked at a place, words behind it can't matter, and are left alone: to take them would
+    cost nothing, so that a random order which takes them would seem worse than it is.
 
     Raises:
         RecipeError: explanations of one position are about different texts or labels; they are of another model; a
@@ -81,7 +85,7 @@ def measure(model: Model, explained: Mapping[str, Sequence[Explanation | None]],
     """
     _check(model, asking)
     texts = by_text(explained)
-    _check_model(model, [_one(named) for named in texts.values()][:_LOOKED_AT], asking)
+    check_model(model, [_one(named) for named in texts.values()], asking)
     many = max((len(each) for each in explained.values()), default=0)
     found = Measured()
     for key in ((repr(m), blank, name) for m in asking.metrics for blank in asking.blanks for name in explained):
@@ -124,16 +128,16 @@ def _check(model: Model, asking: Asking) -> None:
         raise RecipeError(f"{model.name} gives outputs at several places; which one was explained? Give the target.")
 
 
-def _check_model(model: Model, explanations: Sequence[Explanation], asking: Asking) -> None:
-    """Raise RecipeError where the model gives other numbers at these texts than were explained."""
+def check_model(model: Model, explanations: Sequence[Explanation], asking: Asking) -> None:
+    """Raise RecipeError where the model gives other numbers at some of these texts than were explained."""
     size = vocabulary_size(model)
-    for each in explanations:
+    for each in explanations[:_LOOKED_AT]:
         told, known = each.values[0], size is None or max(each.tokens.ids) < size
         try:
             now = _now(model, each, asking) if known else float("nan")
         except SaliencyError:
             continue  # such as a text that is too long, of which its metrics tell
-        if not known or abs(now - told) > _ALIKE * max(1.0, abs(told)):
+        if not abs(now - told) <= _ALIKE * max(1.0, abs(told)):  # so that NaN is another number too
             found = f"it gives {now:.4g} there" if known else "it has not all of these tokens"
             raise RecipeError(
                 f"Explanations of {each.model or 'a model'} were to be measured on {model.name}; one is of "
@@ -197,13 +201,13 @@ class _Reading:
     draw: int
 
 
-def _readings(named: Named, asking: Asking) -> Iterator[_Reading]:
-    """Every metric of every method, and its controls."""
-    ranked = {name: Ranked.of(each, asking.seed) for name, each in named.items()}
-    for metric in asking.metrics:
+def _readings(named: Named, asking: Asking, seen: Flags) -> Iterator[_Reading]:
+    """Every metric of every method, and its controls; none where no word can matter."""
+    ranked = {name: Ranked.of(each, asking.seed, seen) for name, each in named.items()}
+    for metric in asking.metrics if seen.any() else ():
         for name, words in ranked.items():
             yield _Reading(metric, words, (name,), -1)
-        for draw in range(asking.controls):
+        for draw in range(asking.controls if metric.controlled else 0):
             if metric.ranks:  # one random order for all methods
                 words = next(iter(ranked.values())).at_random(draw, asking.seed)
                 yield _Reading(metric, words, tuple(ranked), draw)
@@ -217,13 +221,16 @@ def _fill(found: Measured, model: Model, texts: Mapping[int, Named], asking: Ask
     sheets: dict[tuple[int, str], Sheet] = {}
     waiting = []
     for at, named in texts.items():
-        for each in _readings(named, asking):
+        seen = _seen(model, _one(named), asking)
+        for each in _readings(named, asking, seen):
             question = _question(model, each, named, asking.target)
             key = (at, repr(question))
             if key not in sheets:
                 sheets[key] = Sheet(each.words.explanation, question)
             keep = each.metric.keeps(each.words)
-            waiting.append((key, each, keep, sheets[key].add(keep)))
+            every = np.ones((len(keep), len(seen)))
+            every[:, seen] = keep
+            waiting.append((key, each, keep, sheets[key].add(every)))
     answered = Asker(model, blank, asking.budget, asking.tick).answers(list(sheets.values()))
     answers = dict(zip(sheets, answered, strict=True))
     draws: dict[tuple[Key, int], list[float]] = {}
@@ -241,6 +248,17 @@ def _fill(found: Measured, model: Model, texts: Mapping[int, Named], asking: Ask
                 draws.setdefault((where, at), []).append(score)
     for (where, at), scores in draws.items():
         found.control[where][at] = float(np.mean(scores))
+
+
+def _seen(model: Model, explanation: Explanation, asking: Asking) -> Flags:
+    """(W,) of each word: can it matter at the place that is asked about?"""
+    pieces = explanation.tokens.pieces_of
+    seen = np.ones(len(pieces), bool)
+    if model.find is None or not model.causal or asking.target is None:
+        return seen
+    _, questions = Questions.find(model, [explanation.tokens], asking.target, False)
+    last = max(term.token for term in questions.spots[0].terms)
+    return np.array([pieces[unit][0] <= last for unit in sorted(pieces)], bool)
 
 
 def _question(model: Model, reading: _Reading, named: Named, target: Target | None) -> Target:

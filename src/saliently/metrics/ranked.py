@@ -25,7 +25,7 @@ class Ranked:
 
     Attributes:
         explanation: where they come from.
-        scores: (W,) of the words, in order of the text, signed where the quantity is.
+        scores: (W,) of the words that are asked about, in order of the text, signed where the quantity is.
         tie: (W,) numbers that order words of equal scores; drawn at random, so that a method which cannot tell words
             apart gets what chance gets, and not what the order of the text is worth.
     """
@@ -35,10 +35,11 @@ class Ranked:
     tie: Floats
 
     @staticmethod
-    def of(explanation: Explanation, seed: int) -> Ranked:
-        """The words of an explanation, ranked as `order` says."""
+    def of(explanation: Explanation, seed: int, seen: NDArray[np.bool_] | None = None) -> Ranked:
+        """The words of an explanation, ranked as `order` says; of them those that are `seen`, or all."""
         scores = np.array([unit.score for unit in explanation.words()], np.float64)
-        return Ranked(explanation, scores, generator(seed, explanation.tokens).random(len(scores)))
+        tie = generator(seed, explanation.tokens).random(len(scores))
+        return Ranked(explanation, scores, tie) if seen is None else Ranked(explanation, scores[seen], tie[seen])
 
     @cached_property
     def order(self) -> NDArray[np.int64]:

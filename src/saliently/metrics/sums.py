@@ -48,6 +48,11 @@ class Infidelity(Metric):
     def __post_init__(self) -> None:
         _check(self.samples)
 
+    @property
+    def comparable(self) -> bool:
+        """Not in squared units of the target."""
+        return self.scaled
+
     def keeps(self, words: Ranked) -> Floats:
         """A row a set; the sets are the same for all explanations of a text."""
         many = len(words.scores)
@@ -122,7 +127,7 @@ class CompletenessGap(Metric):
     """|sum of all scores - (f(x) - f(nothing))| / |f(x) - f(nothing)| (Sundararajan et al. 2017, Prop. 1).
 
     Where a method took words away itself, its own blank is meant and its own change; else the metric's blank. NaN for
-    scores that are no saliencies, since they have no total.
+    scores that are no saliencies, since they have no total. It has no control: scores on other words have the same sum.
     """
 
     name: ClassVar[str] = "completeness-gap"
@@ -130,6 +135,7 @@ class CompletenessGap(Metric):
     better: ClassVar[Better] = "lower"
     amounts: ClassVar[bool] = True
     ranks: ClassVar[bool] = False
+    controlled: ClassVar[bool] = False
 
     def keeps(self, words: Ranked) -> Floats:
         """No rows: both ends are all it needs."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from saliently.erase import check_blank
 from saliently.errors import RecipeError, SaliencyError
 from saliently.metrics.intervals import share_figure
-from saliently.metrics.measure import Named, by_text, together
+from saliently.metrics.measure import Asking, Named, by_text, check_model, together
 from saliently.metrics.ranked import Ranked
 from saliently.metrics.sheets import Asker, Sheet
 from saliently.models.base import Model
@@ -71,13 +71,15 @@ def word_deletion(
     authors set the vectors to 0 (2016) or delete (2017), and keep texts of ten words or more.
 
     Raises:
-        RecipeError: a model that doesn't choose one class a text; explanations of other classes; an unknown blank; no
-            text is long enough.
+        RecipeError: a model that doesn't choose one class a text, or is not the one that was explained; explanations of
+            other classes; an unknown blank; no text is long enough.
     """
     _check(model, deleting)
     texts = by_text(explained)
     for at, named in texts.items():
         _check_label(at, _one(named), labels)
+    asking = Asking((), (deleting.blank,), budget=deleting.budget)
+    check_model(model, [_one(named) for named in texts.values()], asking)
     long = {at: named for at, named in texts.items() if len(_one(named).tokens.pieces_of) > deleting.most}
     if not long:
         raise RecipeError(f"{deleting.most} deletions were asked for; no text has more words. Ask for fewer.")

@@ -107,7 +107,7 @@ def load_explanations(path: str | Path) -> tuple[Explanation, ...]:
     """Read explanations from a `.json` with a list, a comparison or one of them, or from a `.jsonl` (one a line).
 
     Raises:
-        InputError: the file holds something else.
+        InputError: the file can't be read, or holds something else.
     """
     content = _content(path)
     if Path(path).suffix.lower() == ".jsonl":
@@ -124,6 +124,8 @@ def load_explanations(path: str | Path) -> tuple[Explanation, ...]:
 def _content(path: str | Path) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"Explanations were to be read from {str(path)!r}; that failed: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"An explanation was to be read from {str(path)!r}, which is not UTF-8 text ({error})."

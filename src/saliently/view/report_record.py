@@ -58,10 +58,12 @@ def load_report(path: str | Path) -> Report:
     """Read the `.json` that `Report.save` wrote.
 
     Raises:
-        InputError: the file holds something else.
+        InputError: the file can't be read, or holds something else.
     """
     try:
         record = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"A report was to be read from {str(path)!r}; that failed: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"A report was to be read from {str(path)!r}, which is not JSON ({error}). "
