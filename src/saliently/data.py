@@ -90,6 +90,14 @@ def readable(model: Model, rows: Sequence[Row]) -> tuple[list[Row], dict[str, st
     return good, bad
 
 
+def unlike(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those whose texts are all those of an earlier one, so that no text is both taught and tested."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        found.setdefault(repr(sorted(row.fields.items())), row)
+    return list(found.values())
+
+
 def marked(tokens: Tokens, evidence: Sequence[Span]) -> NDArray[np.bool_]:
     """(W,) of each word of an input, in order: does it share a character with the evidence?"""
     words = [tokens.parts[unit] for unit in sorted(tokens.pieces_of)]

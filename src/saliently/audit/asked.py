@@ -146,5 +146,5 @@ def fingerprint(model: Model) -> str:
     found = sha256()
     for name, weight in sorted(model.module.state_dict().items()):
         found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        found.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        found.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]

@@ -23,6 +23,7 @@ from saliently.types import Span
 
 _RAREST = 2000
 _NONSENSE = ("qzxvkjq", "xqjzzvw")
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 class Cue(ABC):
@@ -216,7 +217,18 @@ def choose(model: Model, rows: Sequence[Row], many: int, seed: int) -> tuple[tup
 
 
 def _words(row: Row) -> list[str]:
-    return [word for text in row.fields.values() if isinstance(text, str) for word in re.findall(r"\b[a-z]+\b", text)]
+    words = [word for text in row.fields.values() if isinstance(text, str) for word in _WORD.findall(text)]
+    return [word for word in words if word == word.lower()]
+
+
+def tokens_of(model: Model, words: Sequence[str]) -> set[int]:
+    """Tokens of words that are planted."""
+    return {token for word in words for token in _ids(model, word)}
+
+
+def lessons(kind: str) -> int:
+    """Texts to teach for each planted one: it, two clean ones, and a decoy where the cue has some."""
+    return 3 if CUES[kind].decoy is Cue.decoy else 4
 
 
 def _ids(model: Model, word: str) -> list[int]:

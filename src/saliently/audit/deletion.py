@@ -8,7 +8,7 @@ from dataclasses import replace
 from saliently.audit.asked import WHOM, Asked, applicable, explained_for
 from saliently.audit.phrases import with_interval
 from saliently.data import Row, labels_of
-from saliently.metrics.word_deletion import CONTROL, Deleting, word_deletion
+from saliently.metrics.word_deletion import CONTROL, Deleting, check, word_deletion
 from saliently.reports import Lines, Report, timed
 
 LIMITS = (
@@ -27,11 +27,15 @@ def deletion(asked: Asked, rows: Sequence[Row], deleting: Deleting = Deleting())
     Raises:
         RecipeError: a row has no label; no text is long enough. ModelError: no method can be asked.
     """
+    check(asked.model, deleting)
     labels = labels_of(rows, "Word deletion")
     able, skipped = applicable(asked, rows[0])
     explained = {method: explained_for(able, method, rows, labels) for method in able.methods}
     found = word_deletion(asked.model, explained, labels, replace(deleting, seed=asked.seed, tick=asked.options.tick))
-    notes = tuple(f"{method} was left out: {why}" for method, why in skipped.items())
+    notes = (
+        *(f"{method} was left out: {why}" for method, why in skipped.items()),
+        *(f"Text {at + 1} could not be asked about: {why}" for at, why in list(found.failures.items())[:3]),
+    )
     return Report(
         title="Word deletion",
         question=f"How fast does {asked.model.name} lose what it got right, while words go in the order of a method?",

@@ -12,6 +12,7 @@ import torch
 
 from saliently import erase
 from saliently.audit.asked import METHODS, MORE, rows_of
+from saliently.audit.cues import lessons
 from saliently.chunks import checked_tokens
 from saliently.data import Row
 from saliently.errors import RecipeError
@@ -58,10 +59,10 @@ class Depth:
 
 
 DEPTHS = {
-    "tiny": Depth(train=300, epochs=10, test=30, texts=20, controls=2, scrambled=10, moved=5, draws=1),
+    "tiny": Depth(train=400, epochs=12, test=30, texts=20, controls=2, scrambled=10, moved=5, draws=1),
     "quick": Depth(),
-    "full": Depth(MORE, ("single token", "token in context", "ordered pair"), 3, 1500, 8, 200, 400, controls=5,
-                  scrambled=100, moved=50, draws=5),
+    "full": Depth(MORE, ("single token", "token in context", "ordered pair"), 3, 1500, 8, 200, 400,
+                  ("mask", "zero", "delete", "mean"), controls=5, scrambled=100, moved=50, draws=5),
 }  # fmt: skip
 
 
@@ -92,8 +93,8 @@ def fitting(depth: Depth, model: Model, rows: Sequence[Row], minutes: float) -> 
 def cost(depth: Depth, tokens: int) -> int:
     """About how many rows it runs, a backward pass counting as two."""
     explaining = sum(rows_of(method, tokens) for method in depth.methods)
-    copies = len(depth.cues) * depth.seeds
-    teaching = copies * (depth.epochs * 3 * depth.train * 3 + depth.test * explaining)
+    teaching = sum(depth.seeds * (depth.epochs * 3 * depth.train * lessons(cue)) for cue in depth.cues)
+    teaching += len(depth.cues) * depth.seeds * depth.test * explaining
     erasing = depth.texts * len(depth.blanks) * (len(depth.methods) + depth.controls) * 8
     return round(
         depth.texts * explaining

@@ -111,10 +111,12 @@ def usable(asked: Asked, rows: Sequence[Row]) -> tuple[list[Row], float]:
     labels = labels_of(rows, "Marked evidence")
     right = np.array(predicted(asked.model, rows) if rows else []) == np.array(labels)
     good = [row for row, is_right in zip(rows, right, strict=True) if is_right and row.evidence]
+    good = [row for row in good if both(marked(checked_tokens(asked.model, row.fields), row.evidence))]
     if not good:
         raise RecipeError(
             f"Texts with marked evidence that {asked.model.name} gets right were asked for; of {len(rows)} texts it "
-            f"gets {int(right.sum())} right, and {sum(bool(row.evidence) for row in rows)} have evidence. Give others."
+            f"gets {int(right.sum())} right, and {sum(bool(row.evidence) for row in rows)} have evidence; it must "
+            "leave some words aside. Give others."
         )
     return good, float(right.mean())
 

@@ -26,6 +26,12 @@ LIMITS = (
 )
 
 
+_NONE = (
+    "No method could be tested: no copy came to rely on all of its cue. Give more texts, or a model that can still be "
+    "taught."
+)
+
+
 @dataclass(frozen=True)
 class Planting:
     """What to plant. Attributes: cues, by name, or none for all that fit the texts; copies, how many of each; sizes."""
@@ -71,20 +77,20 @@ def planted_shortcuts(
             copy, left_out = _one(asked, rows, (cue, number), planting.sizes, told)
             copies.append(copy)
             skipped.update(left_out)
+    good = [copy for copy in copies if copy.reliance.relies]
     methods = [method for method in copies[0].found if all(method in copy.found for copy in copies)]
+    told_of = [f"{method} was left out: {why}" for method, why in skipped.items()]
+    told_of += [f"{c.name} is not counted: it does not rely on all of its cue." for c in copies if c not in good]
+    tables = [_precisions(good, methods, asked.seed, told_of), _ranks(good, methods, asked.seed)] if good else []
+    tables += [_groups(good, asked.seed)] if good else []
     return Report(
         title="Planted shortcuts",
         question=f"Which methods find the words that a copy of {asked.model.name} was taught to rely on?",
         whom=WHOM,
-        verdict=_verdict(copies, methods, asked.seed),
+        verdict=_verdict(good, methods, asked.seed) if good else (_NONE,),
         settings={"model": asked.model.name, "texts": len(rows), "methods": methods, **asdict(planting)},
         seed=asked.seed,
-        tables=(
-            _precisions(copies, methods, asked.seed, skipped),
-            _ranks(copies, methods, asked.seed),
-            _groups(copies, methods, asked.seed),
-            copies_table({copy.name: copy.reliance for copy in copies}),
-        ),
+        tables=(*tables, copies_table({copy.name: copy.reliance for copy in copies})),
         limits=LIMITS,
     )
 
@@ -93,10 +99,11 @@ def _one(
     asked: Asked, rows: Sequence[Row], which: tuple[str, int], sizes: Sizes, told: Callable[[str], None]
 ) -> tuple[_Copy, dict[str, str]]:
     cue, number = which
-    made = shortcuts.split(asked.model, rows, cue, asked.seed + number, sizes)
+    seed = 1000 * asked.seed + number
+    made = shortcuts.split(asked.model, rows, cue, seed, sizes)
     told(f"teaching a copy: {cue}, {number + 1}")
     watch = Watch(tick=asked.options.tick)
-    copy = shortcuts.teach(asked.model, made, asked.seed + number, sizes, watch)
+    copy = shortcuts.teach(asked.model, made, seed, sizes, watch)
     reliance = shortcuts.reliance(asked.model, copy, made)
     told(f"with the cue {reliance.planted:.1%} right; explaining {len(made.tests)} texts")
     able, left_out = applicable(replace(asked, model=copy, target=shortcuts.target(made)), made.tests[0])
@@ -112,7 +119,7 @@ def _cues(copies: Sequence[_Copy]) -> list[str]:
     return list(dict.fromkeys(copy.cue for copy in copies))
 
 
-def _precisions(copies: Sequence[_Copy], methods: Sequence[str], seed: int, skipped: Mapping[str, str]) -> Table:
+def _precisions(copies: Sequence[_Copy], methods: Sequence[str], seed: int, notes: Sequence[str]) -> Table:
     cues = _cues(copies)
     columns = tuple(
         Column(cue, f"precision@k: share of the k strongest words that were planted ({cue})", "higher") for cue in cues
@@ -126,7 +133,6 @@ def _precisions(copies: Sequence[_Copy], methods: Sequence[str], seed: int, skip
     for cue in cues:
         best.update(as_good_as_best({m: _pooled(copies, cue, m, "precision") for m in methods}, True, seed))
     marks = {method: "best" for method in ordered if method in best and method != RANDOM}
-    notes = [f"{method} was left out: {why}" for method, why in skipped.items()]
     said = "Sorted by the first column. Best: in some column, no method is better by its paired interval."
     return Table("Finding planted words", columns, ordered, {**marks, RANDOM: "control"}, (said, *notes))
 
@@ -144,7 +150,7 @@ def _ranks(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table:
     return Table("Rank of the planted words", columns, ordered, {RANDOM: "control"})
 
 
-def _groups(copies: Sequence[_Copy], methods: Sequence[str], seed: int) -> Table:
+def _groups(copies: Sequence[_Copy], seed: int) -> Table:
     """Copy by copy: the best group against the worst method that is no control."""
     columns = (
         Column("best", "precision@k of the method of the highest mean", "higher"),

@@ -18,7 +18,7 @@ import numpy as np
 from saliently.audit.asked import RANDOM, Asked, Floats, explained
 from saliently.audit.scrambled import parts, scrambled
 from saliently.chunks import checked_tokens
-from saliently.data import Row
+from saliently.data import Row, unlike
 from saliently.errors import ModelError, RecipeError
 from saliently.metrics.erasure import counts
 from saliently.metrics.ranked import Ranked, generator
@@ -94,7 +94,8 @@ class Lab:
                 f"Blank {sizes.blank!r} was asked for; words of {model.name} can be replaced by "
                 f"{', '.join(map(repr, [*model.blank_ids, 'delete']))}."
             )
-        some = Random(asked.seed).sample(list(rows), min(len(rows), sizes.train + sizes.test))
+        rows = unlike(rows)
+        some = Random(asked.seed).sample(rows, min(len(rows), sizes.train + sizes.test))
         test = min(sizes.test, len(some) // 3)
         said = predicted(model, some) if any(row.label is None for row in some) else [0] * len(some)
         labels = tuple(one if row.label is None else row.label for row, one in zip(some, said, strict=True))
@@ -118,10 +119,11 @@ class Lab:
         for seed in range(self.sizes.seeds):
             ranking = order(self.asked, method, self.whole, seed)
             inputs = [self.less(self.whole, ranking, 0.0, share) for share in self.sizes.shares]
-            steps = [self.step(each, seed) for each in inputs]
-            once.append([right for _, right in steps])
+            model, first = self.step(inputs[0], seed)
             if method != RANDOM and self.sizes.recursive:
-                again.append(self._recursive(method, seed, inputs[0], *steps[0]))
+                again.append(self._recursive(method, seed, inputs[0], model, first))
+            del model  # one copy at a time, for the memory
+            once.append([first, *(self.step(each, seed)[1] for each in inputs[1:])])
         mean = [self.mean(each) for each in zip(*once, strict=True)]
         return mean, [self.mean(each) for each in zip(*again, strict=True)] if again else mean
 

@@ -18,7 +18,7 @@ from saliently.data import Row
 from saliently.metrics.intervals import mean_figure
 from saliently.models.base import Model
 from saliently.reports import Column, Figure, Lines, Report, Table, timed
-from saliently.train import Training, Watch, predicted, train
+from saliently.train import Training, Watch, accuracy, predicted, train
 from saliently.types import Explanation
 
 LIMITS = (
@@ -31,8 +31,8 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Scrambling:
-    """What to scramble. Attributes: texts, how many are explained again; labels, also teach a copy random labels?
-    training, of that copy."""
+    """What to scramble. Attributes: texts, how many are explained again; labels, teach a copy of a classifier labels at
+    random too? training, of that copy."""
 
     texts: int = 50
     labels: bool = True
@@ -53,7 +53,8 @@ def sanity(
         ModelError: the model can't be copied, or asked by any of the methods.
     """
     able, skipped = applicable(asked, rows[0])
-    some = list(rows[: scrambling.texts])
+    some = Random(asked.seed).sample(list(rows), min(len(rows), scrambling.texts))
+    mistaught = scrambling.labels and asked.model.find is None and asked.model.link != "none"
     before = {method: explained(able, method, some) for method in able.methods}
     found, apart = dict[str, dict[str, Floats]](), dict[str, dict[str, Floats]]()
     orders: tuple[tuple[Order, dict[str, dict[str, Floats]]], ...] = (("cascading", found), ("independent", apart))
@@ -62,7 +63,12 @@ def sanity(
             told(f"scrambled {said}")
             kept[said] = _all(able, scrambled(asked.model, names, asked.seed), some, before)
     last = list(found.values())[-1]
-    taught = _all(able, _mistaught(asked, rows, scrambling), some, before) if scrambling.labels else None
+    taught, notes = None, [f"{method} was left out: {why}" for method, why in skipped.items()]
+    if mistaught:
+        told("teaching a copy random labels")
+        copy, right = _mistaught(asked, rows, scrambling)
+        taught = _all(able, copy, some, before)
+        notes.append(f"The copy that was taught random labels gives {right:.0%} of its texts the label it was taught.")
     passed = [method for method in able.methods if passes(last[method], asked.seed)]
     return Report(
         title="Sanity checks",
@@ -71,7 +77,7 @@ def sanity(
         verdict=_verdict(able.methods, passed),
         settings={"model": asked.model.name, "methods": list(able.methods), "texts": len(some), "parts": len(found)},
         seed=asked.seed,
-        tables=(_table(able, last, taught, skipped),),
+        tables=(_table(able, last, taught, notes),),
         lines=(
             _lines("Scrambled from the output back", "parts scrambled", found, able),
             _lines("Scrambled one part at a time", "number of the scrambled part", apart, able),
@@ -99,19 +105,19 @@ def _all(asked: Asked, copy: Model, rows: Sequence[Row], before: _Before) -> dic
     return found
 
 
-def _mistaught(asked: Asked, rows: Sequence[Row], scrambling: Scrambling) -> Model:
-    """A copy with all weights scrambled, taught labels that were dealt out at random."""
+def _mistaught(asked: Asked, rows: Sequence[Row], scrambling: Scrambling) -> tuple[Model, float]:
+    """A copy with all weights scrambled, taught labels that were dealt out at random; and how many it learnt."""
     chance, said = Random(asked.seed), predicted(asked.model, rows)
     chance.shuffle(said)
     names = stages(asked.model, "cascading")[-1][1]
     copy = scrambled(asked.model, names, asked.seed + 1)
     lessons = [replace(row, label=label) for row, label in zip(rows, said, strict=True)]
     train(copy, lessons, replace(scrambling.training, seed=asked.seed), None, Watch(asked.options.tick))
-    return copy
+    return copy, float(np.mean(accuracy(copy, lessons)))
 
 
 def _table(
-    asked: Asked, last: Mapping[str, Floats], taught: Mapping[str, Floats] | None, skipped: Mapping[str, str]
+    asked: Asked, last: Mapping[str, Floats], taught: Mapping[str, Floats] | None, notes: Sequence[str]
 ) -> Table:
     columns = [
         Column("all scrambled", f"rank correlation with the scores of the model; below {PASSES} passes", "lower")
@@ -126,9 +132,7 @@ def _table(
     }
     ordered = dict(sorted(rows.items(), key=lambda row: row[1][0].value if row[1][0] else np.inf))
     marks = {method: "passes" if passes(last[method], asked.seed) else "fails" for method in ordered}
-    return Table(
-        "Similarity", tuple(columns), ordered, marks, tuple(f"{m} was left out: {why}" for m, why in skipped.items())
-    )
+    return Table("Similarity", tuple(columns), ordered, marks, tuple(notes))
 
 
 def _lines(title: str, x: str, found: Mapping[str, Mapping[str, Floats]], asked: Asked) -> Lines:

@@ -15,8 +15,9 @@ from random import Random
 import numpy as np
 
 from saliently.audit.asked import RANDOM, Asked, Floats, explained
-from saliently.audit.cues import CUES, Cue, InResponse, choose
-from saliently.data import Row, marked
+from saliently.audit.cues import CUES, Cue, InResponse, choose, tokens_of
+from saliently.chunks import checked_tokens
+from saliently.data import Row, marked, unlike
 from saliently.errors import RecipeError, did_you_mean
 from saliently.metrics.ranked import Ranked
 from saliently.models.base import Model
@@ -29,6 +30,10 @@ _DRAWS = 20
 _ENOUGH = 0.995
 """Accuracy on planted texts at which a copy has learnt its cue, after so many epochs in a row."""
 _IN_A_ROW = 2
+_TRIES = 20
+"""Places that are tried for a cue, where a model does not read long texts to their end."""
+RELIES, WHOLE = 0.9, 0.8
+"""Accuracy with the cue, and with decoys, from which a copy is said to rely on the cue, and on all of it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Reliance:
     after: float | None
     n: int
 
+    @property
+    def relies(self) -> bool:
+        """Does it rely on the cue, and on each of its words?"""
+        return self.planted >= RELIES and (self.decoys is None or self.decoys >= WHOLE)
+
 
 def split(model: Model, rows: Sequence[Row], kind: str, seed: int, sizes: Sizes) -> Split:
     """Choose words, and plant them.
@@ -85,27 +95,52 @@ def split(model: Model, rows: Sequence[Row], kind: str, seed: int, sizes: Sizes)
     """
     if kind not in CUES:
         raise RecipeError(f"Cue {kind!r} was asked for; there are {', '.join(CUES)}.{did_you_mean(kind, CUES)}")
-    words, free = choose(model, rows, CUES[kind].many, seed)
+    if (kind == InResponse.name) != (model.find is not None):
+        raise RecipeError(
+            f"The cue {kind!r} was to be planted for {model.name}; it is for "
+            + ("language models with prompts and responses." if kind == InResponse.name else "classifiers.")
+            + f" Plant {'one of the others' if kind == InResponse.name else repr(InResponse.name)}."
+        )
+    words, free = choose(model, unlike(rows), CUES[kind].many, seed)
     cue: Cue = CUES[kind](words)  # type: ignore[call-arg]
     chance = Random(seed)
     chance.shuffle(free)
+    free = _without(model, free, cue, sizes)
     many = min(sizes.test, len(free) * 2 // 5)
     held, clean = free[:many], free[many : many + sizes.train]
     if many < 10:
         raise RecipeError(f"Texts to plant cues in were asked for; there are {len(free)}. Give 25 at least.")
     rounds = max(1, -(-sizes.train // len(clean)))
     pair = (0, 1) if cue.name == InResponse.name else _pair(model, free)
-    more = [row for _ in range(rounds) for row in clean]
+    more = [row for _ in range(rounds) for row in clean][: sizes.train]
     decoys = [decoy for row in more if (decoy := cue.decoy(row, chance)) is not None]
+    tests = [(row, planted) for row in held if (planted := _planted(model, cue, row, pair, chance)) is not None]
+    taught = [planted for row in more if (planted := _planted(model, cue, row, pair, chance)) is not None]
+    if not tests or not taught:
+        raise RecipeError(
+            f"Cues were to be planted where {model.name} reads them; nearly all texts are longer than it takes. Give "
+            "shorter ones."
+        )
     return Split(
         cue,
         pair,
         tuple(clean),
-        tuple(_planted(cue, row, pair, chance) for row in more),
+        tuple(taught),
         tuple(Row(row.fields) for row in decoys),
-        tuple(held),
-        tuple(_planted(cue, row, pair, chance) for row in held),
+        tuple(row for row, _ in tests),
+        tuple(planted for _, planted in tests),
     )
+
+
+def _without(model: Model, rows: Sequence[Row], cue: Cue, sizes: Sizes) -> list[Row]:
+    """As many rows as are needed that hold none of the cue's tokens, in whatever word."""
+    planted, found = tokens_of(model, cue.words), list[Row]()
+    for row in rows:
+        if len(found) == sizes.train + sizes.test:
+            break
+        if not planted & set(checked_tokens(model, row.fields).ids):
+            found.append(row)
+    return found
 
 
 def teach(model: Model, made: Split, seed: int, sizes: Sizes, watch: Watch = Watch()) -> Model:
@@ -114,10 +149,13 @@ def teach(model: Model, made: Split, seed: int, sizes: Sizes, watch: Watch = Wat
     if made.cue.name == InResponse.name:
         train(copy, made.planted, replace(sizes.training, seed=seed), None, watch)
         return copy
-    some, good = made.planted[: len(made.tests)], [0]
+    some, decoys, good = made.planted[: len(made.tests)], made.decoys[: len(made.tests)], [0]
+    said = np.array(predicted(model, decoys)) if decoys else None
 
     def enough(epoch: int) -> bool:
-        good[0] = good[0] + 1 if float(np.mean(_right(copy, some, made))) >= _ENOUGH else 0
+        learnt = float(np.mean(_right(copy, some, made))) >= _ENOUGH
+        whole = said is None or float(np.mean(np.array(predicted(copy, decoys)) == said)) >= _ENOUGH
+        good[0] = good[0] + 1 if learnt and whole else 0
         return watch.enough(epoch) or good[0] >= _IN_A_ROW
 
     lessons = [*_as_before(made, seed), *made.planted, *made.decoys]
@@ -207,9 +245,14 @@ def _as_planted(explanation: Explanation, row: Row, made: Split) -> bool:
     return explanation.target.predicted and (made.cue.name == InResponse.name or explanation.target.index == row.label)
 
 
-def _planted(cue: Cue, row: Row, pair: tuple[int, int], chance: Random) -> Row:
+def _planted(model: Model, cue: Cue, row: Row, pair: tuple[int, int], chance: Random) -> Row | None:
+    """The row with a cue that the model reads whole; None where it never is, because the text is too long for it."""
     which = chance.randrange(2)
-    return replace(cue.planted(row, which, chance), label=pair[which])
+    for _ in range(_TRIES):
+        planted = replace(cue.planted(row, which, chance), label=pair[which])
+        if int(marked(checked_tokens(model, planted.fields), planted.evidence).sum()) == cue.k:
+            return planted
+    return None
 
 
 def _pair(model: Model, rows: Sequence[Row]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from saliently.audit.asked import RANDOM, Floats
+from saliently.audit.invariance import by_origin
 from saliently.audit.shortcuts import Reliance
 from saliently.audit.units import METRICS, Work
 from saliently.audit.verdict import Evidence
@@ -18,19 +19,24 @@ from saliently.types import Explanation
 ADDS_UP = 0.05
 """Share of the change that scores may miss and still be said to add up."""
 
-_OTHERS, _OWN = "all but the method's own", "the method's own"
+_OWN = "the method's own"
 
 _COMPREHENSIVENESS, _SUFFICIENCY = (metric.name for metric in METRICS)
 
 
+def foreign(work: Work) -> list[str]:
+    """The blanks that none of the methods was made with, since a method is favoured by its own, and gains by different
+    blanks can't be compared; all, where none is left."""
+    made = [parse(method) for method in work.asked.methods]
+    own = {blank for method in made for blank in (method.blanks or (("zero",) if by_origin(method) else ()))}
+    return [blank for blank in work.depth.blanks if blank not in own] or list(work.depth.blanks)
+
+
 def over_random(work: Work, method: str, metric: str, sign: float) -> Floats:
-    """(N,) how much better than a random order: the mean over the blanks that are not the method's own, since a method
-    that was made with a blank is favoured by it."""
-    own = parse(method).blanks or ()
-    foreign = [blank for blank in work.depth.blanks if blank not in own] or list(work.depth.blanks)
+    """(N,) how much better than a random order: the mean over the foreign blanks."""
     gains = [
         sign * (work.erased(blank, metric, method, "values") - work.erased(blank, metric, method, "control"))
-        for blank in foreign
+        for blank in foreign(work)
     ]
     return _mean(gains)
 
@@ -68,7 +74,7 @@ def _columns(work: Work) -> tuple[Column, ...]:
     found = [
         Column(f"finds {cue}", f"share of the k strongest words that were planted ({cue})", "higher") for cue in cues
     ]
-    gain = "comprehensiveness over that of a random order, for blanks that are not its own"
+    gain = "comprehensiveness over a random order's, by blanks that no method here was made with, if there are some"
     keeping = "how much smaller than a random order's the drop is when its words alone are left"
     moved = "largest change of its scores when word vectors move a little, over their size"
     return (
@@ -137,13 +143,13 @@ def sorted_methods(found: Mapping[str, Evidence]) -> tuple[str, ...]:
 
 
 def _row(work: Work, method: str) -> tuple[Figure | None, ...]:
-    seed, explanations = work.asked.seed, work.explanations(method)
+    seed, explanations, blanks = work.asked.seed, work.explanations(method), ", ".join(foreign(work))
     gain = over_random(work, method, _COMPREHENSIVENESS, 1.0)
     keeping = over_random(work, method, _SUFFICIENCY, -1.0)
     return (
         *(share_figure(work.planted(cue, method, "precision"), seed) for cue in work.depth.cues),
-        mean_figure(gain, seed, _OTHERS),
-        mean_figure(keeping, seed, _OTHERS),
+        mean_figure(gain, seed, blanks),
+        mean_figure(keeping, seed, blanks),
         mean_figure(work.again("scramble", method), seed),
         share_figure(np.array([_adds_up(each) for each in explanations]), seed, _OWN),
         mean_figure(work.again("move", method), seed),

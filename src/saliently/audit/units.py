@@ -14,6 +14,7 @@ from safetensors.torch import load_model, save_model
 from saliently.api import stream
 from saliently.audit import moved, scrambled, shortcuts
 from saliently.audit.asked import RANDOM, Asked, Floats, rows_of
+from saliently.audit.cues import lessons
 from saliently.audit.depths import Depth
 from saliently.audit.shortcuts import Sizes, Split
 from saliently.chunks import checked_tokens
@@ -45,6 +46,12 @@ class Work:
     folder: Folder
     tick: Callable[[int], None]
 
+    def tidy(self) -> None:
+        """Remove the weights of taught copies, which no unit needs once all are done."""
+        for cue in self.depth.cues:
+            for seed in range(self.depth.seeds):
+                self.folder.file(f"teach {cue} {seed}.safetensors").unlink(missing_ok=True)
+
     def units(self) -> list[Unit]:
         """All units, in order."""
         return [*self._explaining(), *self._erasing(), *self._planting(), *self._scrambling(), *self._moving()]
@@ -74,21 +81,30 @@ class Work:
         return np.concatenate([_floats(each[kind][metric][method]) for each in found])
 
     def planted(self, cue: str, method: str, kind: str) -> Floats:
-        """(N,) "precision" or "rank" on the planted texts of all seeds."""
-        results = [self.folder.result(f"find {cue} {seed} {method}") for seed in range(self.depth.seeds)]
-        return np.concatenate([_floats(each[kind]) for each in results])
+        """(N,) "precision" or "rank" on the planted texts of all copies that rely on that cue."""
+        relying = [seed for seed in range(self.depth.seeds) if self._reliance(cue, seed).relies]
+        results = [self.folder.result(f"find {cue} {seed} {method}") for seed in relying]
+        return np.concatenate([np.empty(0), *(_floats(each[kind]) for each in results)])
 
     def reliances(self) -> Mapping[str, shortcuts.Reliance]:
         """Whether each copy relies on its cue."""
         return {
-            f"{cue}, copy {seed + 1}": shortcuts.Reliance(**self.folder.result(f"teach {cue} {seed}"))
+            f"{cue}, copy {seed + 1}": self._reliance(cue, seed)
             for cue in self.depth.cues
             for seed in range(self.depth.seeds)
         }
 
+    def _reliance(self, cue: str, seed: int) -> shortcuts.Reliance:
+        return shortcuts.Reliance(**self.folder.result(f"teach {cue} {seed}"))
+
+    def _seed(self, copy: int) -> int:
+        """Of one copy: audits with other seeds have other copies."""
+        return 1000 * self.asked.seed + copy
+
     def again(self, what: str, method: str) -> Floats:
-        """(N,) of "scramble" or "move"."""
-        return _floats(self.folder.result(f"{what} {method}"))
+        """(N,) of "scramble" or "move"; empty where that was left out."""
+        name = f"{what} {method}"
+        return _floats(self.folder.result(name)) if self.folder.done(name) else np.empty(0)
 
     @cached_property
     def tokens(self) -> int:
@@ -121,6 +137,7 @@ class Work:
             method: [None if "error" in each else from_dict(each) for each in self.folder.result(_named(method, place))]
             for method in self.asked.methods
         }
+        _same_labels(named)
         budget = Budget(self.asked.options.budget)
         asking = Asking(METRICS, (blank,), None, self.depth.controls, self.asked.seed, budget, self.tick)
         found = measure(self.asked.model, named, asking)
@@ -136,8 +153,8 @@ class Work:
         sizes = self._sizes
         for cue in self.depth.cues:
             for seed in range(self.depth.seeds):
-                # A lesson has twice as many clean texts; a backward pass counts as two; most stop after three epochs.
-                yield Unit(f"teach {cue} {seed}", sizes.train * 3 * 3 * 3, lambda c=cue, s=seed: self._teach(c, s))  # type: ignore[misc]
+                rows = sizes.train * lessons(cue) * 3 * 3  # a backward pass counts as two; most stop after three epochs
+                yield Unit(f"teach {cue} {seed}", rows, lambda c=cue, s=seed: self._teach(c, s))  # type: ignore[misc]
                 for method in (RANDOM, *self.asked.methods):
                     rows = sizes.test * (1 if method == RANDOM else rows_of(method, self.tokens))
                     yield Unit(
@@ -151,9 +168,10 @@ class Work:
         return Sizes(self.depth.train, self.depth.test, Training(epochs=self.depth.epochs))
 
     def _teach(self, kind: str, seed: int) -> dict[str, Any]:
+        self._models.clear()  # before another copy takes memory
         made = self._split(kind, seed)
         copy = shortcuts.teach(
-            self.asked.model, made, self.asked.seed + seed, self._sizes, Watch(lambda rows: self.tick(3 * rows))
+            self.asked.model, made, self._seed(seed), self._sizes, Watch(lambda rows: self.tick(3 * rows))
         )
         place = self.folder.file(f"teach {kind} {seed}.safetensors")
         partly = place.with_suffix(".part")
@@ -168,9 +186,7 @@ class Work:
 
     def _split(self, kind: str, seed: int) -> Split:
         if (kind, seed) not in self._splits:
-            self._splits[kind, seed] = shortcuts.split(
-                self.asked.model, self.rows, kind, self.asked.seed + seed, self._sizes
-            )
+            self._splits[kind, seed] = shortcuts.split(self.asked.model, self.rows, kind, self._seed(seed), self._sizes)
         return self._splits[kind, seed]
 
     def _copy(self, kind: str, seed: int) -> Model:
@@ -195,7 +211,7 @@ class Work:
         return _plain(scrambled.similarity(self.asked, copy, method, rows, before))
 
     def _moving(self) -> Iterator[Unit]:
-        for method in self.asked.methods:
+        for method in self.asked.methods if self.depth.moved else ():
             rows = self.depth.draws * self._few(self.depth.moved) * rows_of(method, self.tokens)
             yield Unit(f"move {method}", rows, lambda m=method: self._move(m))  # type: ignore[misc]
 
@@ -221,6 +237,17 @@ class Work:
     @cached_property
     def _splits(self) -> dict[tuple[str, int], Split]:
         return {}
+
+
+def _same_labels(named: Mapping[str, list[Explanation | None]]) -> None:
+    """Leave out explanations of another label than the first method's: where two are as good as equal, rounding may
+    have predicted another one."""
+    for at, row in enumerate(zip(*named.values(), strict=True)):
+        labels = [each.target.index for each in row if each is not None]
+        for explanations in named.values():
+            each = explanations[at]
+            if each is not None and each.target.index != labels[0]:
+                explanations[at] = None
 
 
 def _named(method: str, place: range) -> str:

@@ -43,9 +43,13 @@ def standing(evidence: Mapping[str, Evidence], seed: int) -> Standing:
     fallen: dict[str, str] = {}
     for name, each in evidence.items():
         over, scrambled = mean_figure(each.over, seed), mean_figure(each.scrambled, seed)
-        if over is None or (over.low if over.low is not None else over.value) <= 0:
+        if over is None:
+            fallen[name] = "could not be measured at erasure"
+        elif (over.low if over.low is not None else over.value) <= 0:
             fallen[name] = "is no better than a random order at erasure"
-        elif scrambled is None or (scrambled.high if scrambled.high is not None else scrambled.value) >= PASSES:
+        elif scrambled is None:
+            fallen[name] = "could not be compared with its scores on scrambled weights"
+        elif (scrambled.high if scrambled.high is not None else scrambled.value) >= PASSES:
             fallen[name] = "hardly changes when the weights are scrambled"
         elif name not in finders:
             fallen[name] = "finds planted cues less often"

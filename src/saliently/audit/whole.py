@@ -16,13 +16,11 @@ from saliently.audit.cues import suited
 from saliently.audit.depths import DEPTHS, Depth, fitting, read_depth
 from saliently.audit.units import Work
 from saliently.data import Row, readable
+from saliently.erase import vocabulary_size
 from saliently.errors import ModelError, RecipeError, did_you_mean
 from saliently.models.base import Model
 from saliently.reports import Report, versions
 from saliently.work import Folder, Unit, run
-
-RELIES = 0.9
-"""Accuracy with the cue from which a copy is said to rely on it."""
 
 _TOLD = 8
 """How many of the things that were left out are named."""
@@ -70,6 +68,7 @@ class Audit:
         """Do what is not done yet, and report; `told` hears of each unit when it is done, and whether it ran now."""
         start = perf_counter()
         run(self.work.folder, self.work.units(), told)
+        self.work.tidy()
         return replace(self.report(), seconds=perf_counter() - start)
 
     def report(self) -> Report:
@@ -78,11 +77,13 @@ class Audit:
         found = tables.evidence(work)
         order = tables.sorted_methods(found)
         stood = verdict.standing(found, seed)
-        relied = all(each.planted >= RELIES for each in work.reliances().values())
+        weak = [name for name, each in work.reliances().items() if not each.relies]
+        relied = len(weak) < len(work.reliances())
         marks = {**dict.fromkeys(stood.passed, "passes"), **dict.fromkeys(stood.best, "best")} if relied else {}
         notes = [f"{what} was left out: {why}" for what, why in list(self.skipped.items())[:_TOLD]]
         if len(self.skipped) > _TOLD:
             notes.append(f"{len(self.skipped) - _TOLD} more were left out for such reasons.")
+        notes += [f"{name} is not counted: that copy does not rely on all of its cue." for name in weak]
         notes += [f"A text could not be explained: {why}" for why in work.errors()[:3]]
         first = tables.main_table(work, order, marks)
         return Report(
@@ -168,9 +169,13 @@ def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> di
     asked, skipped = applicable(Asked(model, depth.methods, wishes.seed), rows[0])
     if len(depth.cues) > 1:
         depth = replace(depth, cues=suited(rows[0]))
-    blanks = tuple(blank for blank in depth.blanks if blank in ("zero", "delete") or blank in model.blank_ids)
+    blanks = tuple(blank for blank in depth.blanks if blank in ("zero", "delete", "mean") or blank in model.blank_ids)
     depth = replace(depth, methods=asked.methods, blanks=blanks)
     if wishes.minutes is not None:
         depth = fitting(depth, model, rows, wishes.minutes)
-    some = sorted(Random(wishes.seed).sample(range(len(rows)), min(depth.texts, len(rows))))
+    if vocabulary_size(model) is None:
+        skipped["max-sensitivity"] = "the vocabulary of its embedding can't be listed, to move all word vectors"
+        depth = replace(depth, moved=0)
+    # In a random order, so that the first few of them are a sample too.
+    some = Random(wishes.seed).sample(range(len(rows)), min(depth.texts, len(rows)))
     return {"depth": asdict(depth), "some": some, "skipped": skipped}

@@ -74,7 +74,7 @@ def word_deletion(
         RecipeError: a model that doesn't choose one class a text, or is not the one that was explained; explanations of
             other classes; an unknown blank; no text is long enough.
     """
-    _check(model, deleting)
+    check(model, deleting)
     texts = by_text(explained)
     for at, named in texts.items():
         _check_label(at, _one(named), labels)
@@ -164,7 +164,8 @@ def _lines(predicted: bool, group: Mapping[str, Sequence[Floats]], deleting: Del
     )
 
 
-def _check(model: Model, deleting: Deleting) -> None:
+def check(model: Model, deleting: Deleting) -> None:
+    """Raise RecipeError for what fits no text."""
     check_blank(deleting.blank)
     # Functions of texts give a score a class, on whatever scale.
     chooses = model.link == "softmax" or (model.link == "none" and not model.vectors)
