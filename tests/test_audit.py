@@ -4,23 +4,29 @@ figures."""
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 import saliently
+from saliently.audit import units
 from saliently.audit.asked import RANDOM, fingerprint
 from saliently.audit.depths import DEPTHS, cost, fitting
+from saliently.audit.tables import foreign
 from saliently.audit.verdict import Evidence, sentences, standing
 from saliently.audit.whole import Audit, Wishes, audit
 from saliently.data import Row
 from saliently.errors import ModelError, RecipeError
 from saliently.models.base import Model
 from saliently.view.report_record import report_dict
-from tests import writers
+from tests import tiny, writers
 from tests.test_shortcuts import rows
 
 METHODS = ("gradient", "occlusion", "attention")
@@ -102,7 +108,7 @@ def test_the_table_has_every_method_a_control_and_a_verdict_that_names_them(whol
     first = report.tables[0]
     assert list(first.rows)[-1] == RANDOM
     assert len(first.rows) == len(METHODS) + 1
-    assert all(each.planted >= 0.9 for each in whole.work.reliances().values())
+    assert all(each.relies for each in whole.work.reliances().values())
     assert len(report.verdict) == 2
     assert any(method in report.verdict[0] for method in METHODS)
     assert any(note.startswith("text 61 was left out") for note in first.notes)
@@ -188,3 +194,75 @@ def test_a_method_that_ignores_the_weights_or_loses_to_chance_is_not_trusted() -
     }
     assert sentences(stood, found, True, 0)[0].startswith("No method passed")
     assert sentences(stood, found, False, 0)[0].startswith("No explanation could be tested")
+
+
+def test_gains_are_by_blanks_that_no_method_was_made_with(whole: Audit) -> None:
+    assert foreign(whole.work) == ["delete"]  # occlusion was made with zero vectors
+    first = whole.report().tables[0]
+    gain = [column.name for column in first.columns].index("erasure: gain")
+    assert {row[gain].blank for name, row in first.rows.items() if name != RANDOM and row[gain]} == {"delete"}  # type: ignore[union-attr]
+    mine = replace(whole.work, asked=replace(whole.work.asked, methods=("occlusion(blank='delete')", "lrp")))
+    assert foreign(mine) == list(whole.work.depth.blanks), "all are somebody's"
+
+
+def test_a_copy_that_does_not_rely_on_its_cue_is_not_counted(model: Model, whole: Audit, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(whole.work.folder.path, folder)
+    (file,) = (folder / "units").glob("teach*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "planted": 0.6}), encoding="utf-8")
+    report = audit(model, TEXTS, folder, WISHES).report()
+    assert report.verdict[0].startswith("No explanation could be tested on planted cues")
+    assert any("is not counted: that copy does not rely on all of its cue" in note for note in report.tables[0].notes)
+    assert all(row[0] is None for row in report.tables[0].rows.values())
+
+
+def test_weights_of_copies_are_gone_when_all_is_done(whole: Audit) -> None:
+    assert not list(whole.work.folder.path.rglob("*.safetensors"))
+
+
+def test_what_could_not_be_measured_is_not_said_to_fail() -> None:
+    nothing = np.full(60, np.nan)
+    found = {
+        "a": replace(evidence(1.0, 0.3, 0.1), scrambled=nothing),
+        "b": replace(evidence(1.0, 0.3, 0.1), over=nothing),
+    }
+    assert standing(found, 0).fallen == {
+        "a": "could not be compared with its scores on scrambled weights",
+        "b": "could not be measured at erasure",
+    }
+
+
+def test_another_label_than_the_first_method_s_is_left_out(model: Model) -> None:
+    one, other = (saliently.explain(model, "a good film", "gradient", label) for label in model.labels)
+    named = {"a": [one, None, None], "b": [other, other, None], "c": [one, one, None]}
+    units._same_labels(named)
+    assert named == {"a": [one, None, None], "b": [None, other, None], "c": [one, None, None]}
+
+
+class Doubled(nn.Module):
+    """No table that can be listed, and a weight without dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.scale = nn.Embedding(100, 8), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table(ids) * self.scale
+
+
+class Odd(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.output = Doubled(), nn.Linear(8, 3)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = self.output((self.embed(ids) * mask[..., None]).sum(1).tanh())
+        return logits
+
+
+def test_an_embedding_that_can_t_be_listed_leaves_one_part_out(tmp_path: Path) -> None:
+    odd = saliently.wrap(Odd().eval(), tiny.read_words, embedding="embed", labels=tiny.LABELS)
+    made = audit(odd, rows(), tmp_path, Wishes("tiny", methods=("gradient",)))
+    assert made.work.depth.moved == 0
+    assert "can't be listed" in made.skipped["max-sensitivity"]
+    assert not [unit for unit in made.work.units() if unit.name.startswith("move")]

@@ -118,6 +118,10 @@ def test_every_experiment_is_listed_and_a_small_one_runs(tmp_path: Path) -> None
     [
         (["experiment", "shortcut"], RecipeError, "Did you mean 'shortcuts'"),
         (["experiment", "roar", "bilstm"], InputError, "it needs a model and data"),
+        (["experiment", "toy", "--cue", "single token"], InputError, "it plants none"),
+        (["evaluate", "bilstm", "nothing.jsonl", "--saved"], InputError, "that failed"),
+        (["evaluate", "bilstm", "FILE", "--saved", "--method", "lrp"], InputError, "they have both already"),
+        (["summarize", "nothing.json", "--saved"], InputError, "that failed"),
         (["evaluate", "bilstm", "FILE", "--metric", "fidelity"], RecipeError, "Metric 'fidelity' was asked for"),
         (["evaluate", "bilstm", "FILE", "--method", "gradint"], RecipeError, "Did you mean 'gradient'"),
         (["evaluate", "bilstm", "FILE", "--save", "x.png"], RecipeError, "x.png"),
@@ -129,3 +133,33 @@ def test_mistakes_are_one_sentence(command: list[str], error: type[Exception], s
     found = run.invoke(app, [str(texts) if part == "FILE" else part for part in command])
     assert isinstance(found.exception, error)
     assert said in str(found.exception)
+
+
+def test_a_plan_can_be_read_by_a_program(texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit"
+    found = run.invoke(app, ["audit", "bilstm", str(texts), "--depth", "tiny", "--out", str(out), "--plan", "--json"])
+    assert found.exit_code == 0, found.output
+    plan = json.loads(found.stdout)
+    assert plan["depth"]["texts"] == 20
+    assert {"part", "units", "rows"} == set(plan["parts"][0])
+
+
+def test_a_text_that_fails_ends_with_code_2_and_is_in_the_report(tmp_path: Path) -> None:
+    file = tmp_path / "some.txt"
+    file.write_text("a good film\n \na dull one\n", encoding="utf-8")
+    found = run.invoke(app, ["evaluate", "bilstm", str(file), "--method", "gradient", "--json"])
+    assert found.exit_code == 2
+    assert "1 of 3 texts failed; text 2" in found.stderr
+    report = json.loads(found.stdout.splitlines()[-1])
+    assert any("1 of 3 texts failed" in note for note in report["tables"][0]["notes"])
+
+
+@pytest.mark.parametrize(
+    "evidence", [["txt", 0, 4], ["text", 4, 0], ["text", 0, 99], ["text", "a", "b"], "ab", 3, [0, 2.5], [-1, 3]]
+)
+def test_evidence_that_is_no_part_of_a_field_is_refused(evidence: object, tmp_path: Path) -> None:
+    file = tmp_path / "marked.jsonl"
+    file.write_text(json.dumps({"text": "a good film", "evidence": [evidence]}) + "\n", encoding="utf-8")
+    found = run.invoke(app, ["evaluate", "bilstm", str(file), "--method", "gradient"])
+    assert isinstance(found.exception, InputError)
+    assert "line 1 is none" in str(found.exception)

@@ -130,3 +130,64 @@ def test_plausibility_is_apart_and_says_that_it_is_no_faithfulness() -> None:
     assert report.tables[-1].title == "Plausibility (not faithfulness)"
     assert any("not faithfulness" in said for said in report.limits)
     assert all("lausib" not in said for said in evaluate(model, explained).limits)
+
+
+def test_a_gap_has_no_control_and_the_smallest_comes_first() -> None:
+    model = tiny.bert()
+    explained, _ = explain_all(model, ROWS, ["occlusion", "integrated-gradients", "gradient-x-input"])
+    report = evaluate(model, explained, Measuring(("completeness-gap",), ("mask",)))
+    table = report.tables[0]
+    assert [column.name for column in table.columns] == ["mask"]
+    values = [row[0].value for row in table.rows.values() if row[0]]
+    assert len(values) == 3
+    assert values == sorted(values)
+    assert next(iter(table.rows)).startswith("integrated-gradients")
+    assert "beat" not in report.verdict[0]
+
+
+def test_metrics_with_a_control_of_their_own_are_sorted_by_value() -> None:
+    model = tiny.bert()
+    explained, _ = explain_all(model, ROWS, ["gradient", "occlusion", "integrated-gradients"])
+    report = evaluate(model, explained, Measuring(("infidelity",), ("mask",)))
+    values = [row[0].value for row in report.tables[0].rows.values() if row[0]]
+    assert values == sorted(values)
+    assert report.tables[0].marks[next(iter(report.tables[0].rows))] == "best"
+    assert "their own scores on shuffled words" in report.verdict[0]
+    assert CONTROL not in report.tables[0].rows
+
+
+def test_numbers_in_different_units_have_no_best() -> None:
+    model = tiny.bert()
+    logit = {"a": saliently.explain(model, TEXTS, "occlusion")}
+    labels = [each.target.index for each in logit["a"]]
+    chance = {
+        "b": [
+            saliently.explain(model, text, "occlusion", Target(label, of="probability"))
+            for text, label in zip(TEXTS, labels, strict=True)
+        ]
+    }
+    report = evaluate(model, logit | chance, Measuring(("infidelity", "infidelity(scaled=True)"), ("mask",)))
+    first, scaled, _ = report.tables
+    assert not first.marks
+    assert "none is said to be best" in first.notes[0]
+    assert "no method is best" in report.verdict[0]
+    assert "best" in scaled.marks.values()
+
+
+def test_saved_methods_that_ask_their_own_question_stand_beside_the_others() -> None:
+    model = tiny.bert()
+    every = [*saliently.explain(model, TEXTS, "gradient"), *saliently.explain(model, TEXTS, "minimal-erasure")]
+    assert every[0].target != every[-4].target
+    found = by_method(every)
+    assert all(None not in row and len(row) == 4 for row in found.values())
+    fresh, _ = explain_all(model, ROWS, ["gradient", "minimal-erasure"])
+    one, other = (evaluate(model, each, Measuring(blanks=("mask",))).tables for each in (found, fresh))
+    assert one == other
+
+
+def test_a_method_that_fails_somewhere_is_in_the_notes() -> None:
+    model = tiny.bert()
+    explained, failures = explain_all(model, [*ROWS, Row({"text": ""})], ["gradient"])
+    assert failures["gradient"].startswith("1 of 5 texts failed; text 5: ")
+    (table, *_) = evaluate(model, explained, Measuring(missing=tuple(failures.values()))).tables
+    assert failures["gradient"] in table.notes

@@ -223,3 +223,9 @@ def test_the_real_texts(data: Path) -> None:
         assert all(len(row.evidence) == 1 and row.evidence[0].start == 0 for row in found)
     share = np.mean([len(row.text[: row.evidence[0].end].split()) / len(row.text.split()) for row in found])
     assert 0.45 < share < 0.47
+
+
+def test_evidence_that_is_the_whole_text_says_nothing() -> None:
+    whole = [Row(row.fields, row.label, (Span("text", 0, len(row.text)),)) for row in rows(3)]
+    with pytest.raises(RecipeError, match="leave some words aside"):
+        usable(Asked(model(HALF), METHODS), whole)

@@ -198,3 +198,8 @@ def test_texts_are_drawn_and_what_can_t_be_read_is_passed_over() -> None:
     assert found.settings["texts"] == 2
     with pytest.raises(saliently.InputError, match="none of 1 can be read"):
         invariance(Asked(tiny.linear_bag(), ("gradient",)), rows[:1])
+
+
+def test_half_precision_is_said_to_be_coarse() -> None:
+    found = invariance(Asked(tiny.bert(torch.bfloat16), ("gradient",)), ROWS[:2])
+    assert any("half precision" in note for note in found.tables[0].notes)

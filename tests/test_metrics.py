@@ -631,3 +631,46 @@ def test_word_deletion_refuses_what_has_no_right_class() -> None:
             word_deletion(replace(model, link=link), {"a": [found]}, [2])
     with pytest.raises(RecipeError, match="does not choose one class"):
         word_deletion(writers.gpt2(), {"a": [found]}, [2])
+
+
+# ---- who is compared, and on what ----
+
+
+def test_who_has_the_easy_texts_alone_is_not_best() -> None:
+    easy, hard = np.full(3, 0.9), np.full(7, np.nan)
+    rows = {"a": np.concatenate([easy, hard]), "b": np.concatenate([np.full(3, 0.95), np.full(7, 0.4)])}
+    assert as_good_as_best(rows, True, 0) == ("b",)
+    apart = {"a": np.array([0.9, np.nan]), "b": np.array([np.nan, 0.4])}
+    assert as_good_as_best(apart, True, 0) == ("a",)
+
+
+def test_words_behind_the_place_of_a_decoder_are_left_alone() -> None:
+    """They can't matter; a random order that took them would look worse than it is."""
+    model = writers.gpt2()
+    given = {"prompt": "A gorgeous, witty movie", "response": " is wonderful, and so very good, and bad, and long."}
+    target = Target(at=0)
+    found = saliently.explain(model, given, "occlusion(blank='zero', by='unit')", target)
+    words = found.words()
+    assert all(unit.score == 0 for unit in words if unit.field == "response")
+    # Were words of the response taken, the first third would cost nothing.
+    misled = replace(found, scores=np.array([float(unit is not None and unit > 5) for unit in found.tokens.units]))
+    prompt = sum(unit.field == "prompt" for unit in words)
+    asking = Asking([Comprehensiveness(bins=(1 / prompt,))], ["zero"], target, controls=40)
+    asked = measure(model, {"it": [misled]}, asking)
+    (value,), (control,) = (next(iter(each.values())) for each in (asked.values, asked.control))
+    singles = [unit.score for unit in words if unit.field == "prompt"]
+    assert any(value == pytest.approx(each, abs=1e-5) for each in singles if each)
+    assert control == pytest.approx(np.mean(singles), abs=0.5 * float(np.std(singles)))
+
+
+def test_a_model_that_gives_no_number_now_is_another_one() -> None:
+    model = tiny.linear_bag(torch.float64)
+    found = saliently.explain(model, "so good", "gradient")
+    module = tiny.LinearBag(100).double()
+    with torch.no_grad():
+        module.weight.fill_(float("nan"))
+    broken = saliently.wrap(module, tiny.read_words, embedding="embed", labels=tiny.LABELS, blank_ids={"mask": 1})
+    with pytest.raises(RecipeError, match="it gives nan there"):
+        one(broken, found, Deletion(), "zero")
+    with pytest.raises(RecipeError, match="Give the model that was explained"):
+        word_deletion(broken, {"a": [found]}, [found.target.index], Deleting(1))

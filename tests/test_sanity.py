@@ -22,7 +22,7 @@ from saliently.reports import versions
 from saliently.runner import Runner
 from saliently.train import Training
 from saliently.types import Quantity
-from tests import tiny
+from tests import tiny, writers
 
 TEXTS = [Row({"text": f"{first} {second} {third} movie , but the story is {fourth} ."})
          for first in ("a gorgeous", "the dull", "one more")
@@ -156,3 +156,15 @@ def test_an_interval_that_reaches_the_bound_does_not_pass() -> None:
     assert figure.high > 0.5
     assert not passes(values, 0)
     assert passes(np.zeros(5), 0)
+
+
+def test_a_language_model_has_no_labels_to_deal_out() -> None:
+    texts = [Row({"prompt": f"A {word} film", "response": " is good."}) for word in ("good", "bad", "long")]
+    model = writers.gpt2()
+    report = sanity(Asked(model, ("gradient",)), texts, Scrambling(texts=2))
+    assert [column.name for column in report.tables[0].columns] == ["all scrambled"]
+
+
+def test_how_much_of_the_random_labels_was_learnt_is_said() -> None:
+    report = sanity(Asked(saliently.load("bilstm"), ("gradient",)), TEXTS, Scrambling(3, training=Training(epochs=1)))
+    assert any("gives" in note and "the label it was taught" in note for note in report.tables[0].notes)

@@ -15,9 +15,9 @@ from saliently.audit import shortcuts
 from saliently.audit.asked import RANDOM, Asked
 from saliently.audit.cues import CUES, Halves, InContext, InResponse, OrderedPair, Single, choose, inserted, suited
 from saliently.audit.planted import Planting, group_of, planted_shortcuts
-from saliently.audit.shortcuts import Sizes, reliance, score, split, teach
+from saliently.audit.shortcuts import Reliance, Sizes, reliance, score, split, teach
 from saliently.chunks import checked_tokens
-from saliently.data import Row
+from saliently.data import Row, marked
 from saliently.errors import RecipeError
 from saliently.train import Training
 from tests import tiny, writers
@@ -218,3 +218,50 @@ def test_labels_that_people_gave_are_what_clean_texts_are_judged_by(data: Path) 
     before = shortcuts.reliance(model, model, made).before
     assert before is not None
     assert shortcuts.reliance(model, model, wrong).before == pytest.approx(1 - before)
+
+
+def test_a_cue_stands_where_the_model_reads_it() -> None:
+    model = tiny.bert()
+    text = " ".join(["good movie"] * 3 * tiny.LONGEST)
+    cue = OrderedPair(("bad", "film"))
+    for seed in range(10):
+        made = shortcuts._planted(model, cue, Row({"text": text}), (0, 1), Random(seed))
+        assert made is None or marked(checked_tokens(model, made.fields), made.evidence).sum() == 2
+    one = shortcuts._planted(model, Single(("bad", "film")), Row({"text": text[:600]}), (0, 1), Random(0))
+    assert one is not None
+    assert marked(checked_tokens(model, one.fields), one.evidence).sum() == 1
+
+
+def test_no_text_is_both_taught_and_tested_and_as_many_are_planted_as_asked() -> None:
+    model = saliently.load("bilstm")
+    made = split(model, [*rows(), *rows()], "single token", 0, SMALL)
+    held, clean = ({row.text for row in some} for some in (made.held, made.clean))
+    assert not held & clean
+    assert len(held) == len(made.held)
+    assert len(made.planted) == SMALL.train
+    tokens = {model.read({"text": f"a {word}"}, False).ids[2] for word in made.cue.words}
+    assert all(not tokens & set(model.read(row.fields, False).ids) for row in made.clean)
+
+
+def test_who_ignores_half_of_a_cue_does_not_rely_on_it() -> None:
+    whole = Reliance(0.95, 0.5, 0.9, 0.9, 0.9, 40)
+    assert whole.relies
+    assert not replace(whole, decoys=0.7).relies
+    assert not replace(whole, planted=0.85).relies
+    assert replace(whole, decoys=None).relies
+
+
+def test_a_cue_for_another_kind_of_model_is_refused() -> None:
+    texts = [Row({"prompt": "so", "response": " 1 2"})] * 40
+    with pytest.raises(RecipeError, match=r"it is for classifiers\. Plant 'cue in a response'"):
+        split(writers.gpt2(), texts, "single token", 0, SMALL)
+    with pytest.raises(RecipeError, match="it is for language models"):
+        split(saliently.load("bilstm"), rows(), "cue in a response", 0, SMALL)
+
+
+def test_copies_that_do_not_rely_are_not_counted() -> None:
+    asked = Asked(saliently.load("bilstm"), ("gradient",))
+    few = replace(SMALL, training=Training(epochs=1, rate=1e-7))
+    report = planted_shortcuts(asked, rows(), Planting(("single token",), 1, few))
+    assert report.verdict[0].startswith("No method could be tested")
+    assert [table.title for table in report.tables] == ["Copies that were taught a cue"]

@@ -237,3 +237,12 @@ def test_intervals_are_over_occurrences() -> None:
     assert score is not None
     assert score.n == 3
     assert score.value == pytest.approx(float(np.mean(Tally.of(explanations(), None).scores(Entry("so", "glad")))))
+
+
+def test_explanations_of_several_models_or_numbers_are_not_summed_up() -> None:
+    found = explanations()
+    with pytest.raises(saliently.RecipeError, match="of one model were asked for; found LinearBag, another"):
+        summary([*found, replace(found[0], model="another")])
+    odds = saliently.explain(tiny.linear_bag(), "so good", "gradient-x-input", saliently.Target("glad", "rest"))
+    with pytest.raises(saliently.RecipeError, match="saliency for the logit against rest"):
+        summary([*found, odds])

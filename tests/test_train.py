@@ -128,3 +128,11 @@ def test_what_is_wrong_is_one_sentence() -> None:
         train(copied(model, "copy"), rows(40), Training(epochs=9, batch=8, rate=1e6))
     with pytest.raises(RecipeError, match="epochs and batch start at 1"):
         Training(epochs=0)
+
+
+def test_a_model_that_gives_no_number_predicts_nothing() -> None:
+    model = copied(tiny.models(torch.float32)["bert"](), "broken")
+    with torch.no_grad():
+        next(iter(model.module.parameters())).fill_(float("nan"))
+    with pytest.raises(NumberError, match="asked what it predicts"):
+        predicted(model, rows(3))
