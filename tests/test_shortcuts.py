@@ -38,11 +38,7 @@ SENTENCES = [
 
 def rows(many: int = 60) -> list[Row]:
     chance = Random(1)
-    found = []
-    for _ in range(many):
-        words = " and ".join(chance.sample(SENTENCES, 2)).split()
-        found.append(Row({"text": " ".join(words)}))
-    return found
+    return [Row({"text": f"{' and '.join(chance.sample(SENTENCES, 2))} {number}"}) for number in range(many)]
 
 
 @pytest.mark.parametrize("cue", [Single(("alpha", "beta")), InContext(("alpha", "beta", "gamma")),
