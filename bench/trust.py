@@ -61,11 +61,13 @@ def shortcuts(data: Path, name: str, console: Console) -> bool:
     table.add_row("with the cue", "0.99", ", ".join(f"{each:.3f}" for each in planted))
     table.add_row("lost on clean texts", "0.02", ", ".join(f"{each:+.3f}" for each in lost))
     table.add_row("best saliency", "0.95", f"{max(saliency.values()):.3f} {max(saliency, key=lambda m: saliency[m])}")
-    table.add_row("best and worst row apart", "3 of 3", f"{sum(apart)} of {len(apart)}")
+    table.add_row("best and worst row apart", "", f"{sum(apart)} of {len(apart)}")
     of_methods = f"{sum(methods_apart)} of {len(apart)}, and {sum(tied)} in which all methods tie"
-    table.add_row("the random order aside", "", of_methods)
+    table.add_row("best and worst method apart", "3 of 3", of_methods)
     console.print(table)
-    return min(planted) >= 0.99 and max(lost) <= 0.02 and max(saliency.values()) >= 0.95 and all(apart)
+    # The random order is no method: that the best is apart from it is shown, and does not meet the bar.
+    told = all(one or other for one, other in zip(methods_apart, tied, strict=True))
+    return min(planted) >= 0.99 and max(lost) <= 0.02 and max(saliency.values()) >= 0.95 and told
 
 
 def _apart(best: Any, worst: Any) -> bool:

@@ -121,7 +121,7 @@ def test_targets_are_what_they_say() -> None:
 def test_relevance_that_nobody_can_be_named_for_is_flagged(recipe: str) -> None:
     """A recurrent net over 1,500 words sends back relevance that grows beyond any number and cancels."""
     found = saliently.explain("bilstm", "good bad film " * 500, recipe)
-    assert np.abs(found.scores).max() > 1e5
+    assert np.abs(found.scores).max() > 1e6
     assert any("went nowhere that can be named" in sentence for sentence in found.checks.failed)
     assert not saliently.explain("bilstm", "good bad film", recipe).checks.failed
 
