@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -65,6 +66,13 @@ Curve = list[Floats]
 """(K,) for each share: how often a test text was predicted right, over seeds."""
 
 
+class _Step(NamedTuple):
+    """Attributes: model, a copy that was trained; right, (K,) is it right about each test text?"""
+
+    model: Model
+    right: Floats
+
+
 @dataclass(frozen=True, eq=False)
 class Lab:
     """Where copies are trained. Attributes: asked; whole (N,) inputs as they are; labels (N,); train, how many of them
@@ -116,25 +124,27 @@ class Lab:
         """What is left for each share: by one ranking for all, and by a new one after each step."""
         once: list[Curve] = []
         again: list[Curve] = []
+        recursive = method != RANDOM and self.sizes.recursive
         for seed in range(self.sizes.seeds):
             ranking = order(self.asked, method, self.whole, seed)
             inputs = [self.less(self.whole, ranking, 0.0, share) for share in self.sizes.shares]
-            model, first = self.step(inputs[0], seed)
-            if method != RANDOM and self.sizes.recursive:
-                again.append(self._recursive(method, seed, inputs[0], model, first))
-            del model  # one copy at a time, for the memory
-            once.append([first, *(self.step(each, seed)[1] for each in inputs[1:])])
+            # The first step is the same for both.
+            chain = self._chain(method, seed, inputs[0], self.sizes.shares if recursive else self.sizes.shares[:1])
+            once.append([chain[0], *(self.step(each, seed).right for each in inputs[1:])])
+            again += [chain] if recursive else []
         mean = [self.mean(each) for each in zip(*once, strict=True)]
         return mean, [self.mean(each) for each in zip(*again, strict=True)] if again else mean
 
-    def _recursive(self, method: str, seed: int, inputs: tuple[Tokens, ...], model: Model, right: Floats) -> Curve:
-        """From the first step on, which both have in common."""
-        found = [right]
-        for before, share in zip(self.sizes.shares, self.sizes.shares[1:], strict=False):
-            ranking = order(replace(self.asked, model=model), method, inputs, seed)
+    def _chain(self, method: str, seed: int, inputs: tuple[Tokens, ...], shares: Sequence[float]) -> Curve:
+        """What is left after each share, the words of each named by the copy of the one before."""
+        step = self.step(inputs, seed)
+        found = [step.right]
+        for before, share in pairwise(shares):
+            ranking = order(replace(self.asked, model=step.model), method, inputs, seed)
+            del step  # before the next copy takes its memory
             inputs = self.less(inputs, ranking, before, share)
-            model, right = self.step(inputs, seed)
-            found.append(right)
+            step = self.step(inputs, seed)
+            found.append(step.right)
         return found
 
     def less(
@@ -150,8 +160,8 @@ class Lab:
             found.append(without(tokens, words[: last - first], blank))
         return tuple(found)
 
-    def step(self, inputs: Sequence[Tokens], seed: int) -> tuple[Model, Floats]:
-        """A copy that was trained on the first of these inputs, and (K,) whether it is right about the others."""
+    def step(self, inputs: Sequence[Tokens], seed: int) -> _Step:
+        """Train a copy on the first of these inputs, and ask it about the others."""
         model = self.asked.model
         if self.sizes.start == "given":
             copy = copied(model, f"{model.name} retrained")
@@ -162,7 +172,7 @@ class Lab:
         watch = Watch(lambda rows: self.asked.options.tick(3 * rows))
         train_on(copy, inputs[: self.train], self.labels[: self.train], training, watch)
         said = outputs(copy, list(inputs[self.train :])).argmax(-1).cpu().numpy()
-        return copy, (said == np.array(self.test_labels)).astype(np.float64)
+        return _Step(copy, (said == np.array(self.test_labels)).astype(np.float64))
 
     def mean(self, over: Sequence[Floats]) -> Floats:
         """(K,) over seeds."""

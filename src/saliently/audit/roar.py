@@ -57,7 +57,7 @@ def roar(asked: Asked, rows: Sequence[Row], sizes: Sizes = Sizes()) -> Report:
     lab = Lab.of(replace(asked, target=replace(asked.target, label=None)), rows, sizes)
     asked, skipped = applicable(lab.asked, rows[0])
     lab = replace(lab, asked=asked)
-    whole = lab.mean([lab.step(lab.whole, seed)[1] for seed in range(sizes.seeds)])
+    whole = lab.mean([lab.step(lab.whole, seed).right for seed in range(sizes.seeds)])
     found = {name: lab.curves(name) for name in (*asked.methods, RANDOM)}
     kinds = {"ROAR": {name: each[0] for name, each in found.items()}}
     if sizes.recursive:
