@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import permutations
@@ -34,9 +34,11 @@ from saliently.names import parse, parse_metric
 from saliently.types import Explanation, Span, Target
 from tests import tiny, writers
 from tests.test_place_heads import bert as placed
+from tests.test_translators import bart, t5
 
 TEXT = "A gorgeous, witty, seductive movie."
 TEXTS = [TEXT, "bad", "It isn't even funny."]
+PROMPT, BEHIND = "A gorgeous, witty movie", " is wonderful, and so very good, and bad, and long."
 EVERY = [parse_metric(row.name) for row in METRICS]
 
 
@@ -644,22 +646,32 @@ def test_who_has_the_easy_texts_alone_is_not_best() -> None:
     assert as_good_as_best(apart, True, 0) == ("a",)
 
 
-def test_words_behind_the_place_of_a_decoder_are_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("model", "given", "target"),
+    [
+        (writers.gpt2, {"prompt": PROMPT, "response": BEHIND}, Target(at=0)),
+        (t5, {"source": PROMPT, "target": BEHIND}, Target(at=0)),
+        (bart, {"source": PROMPT, "target": BEHIND}, Target(at=1)),
+    ],
+    ids=("decoder", "t5", "bart"),
+)
+def test_words_behind_the_place_of_a_decoder_are_left_alone(
+    model: Callable[[], Model], given: dict[str, str], target: Target
+) -> None:
     """They can't matter; a random order that took them would look worse than it is."""
-    model = writers.gpt2()
-    given = {"prompt": "A gorgeous, witty movie", "response": " is wonderful, and so very good, and bad, and long."}
-    target = Target(at=0)
-    found = saliently.explain(model, given, "occlusion(blank='zero', by='unit')", target)
+    found = saliently.explain(model(), given, "occlusion(blank='zero', by='unit')", target)
     words = found.words()
-    assert all(unit.score == 0 for unit in words if unit.field == "response")
-    # Were words of the response taken, the first third would cost nothing.
-    misled = replace(found, scores=np.array([float(unit is not None and unit > 5) for unit in found.tokens.units]))
-    prompt = sum(unit.field == "prompt" for unit in words)
-    asking = Asking([Comprehensiveness(bins=(1 / prompt,))], ["zero"], target, controls=40)
-    asked = measure(model, {"it": [misled]}, asking)
+    behind = [unit.score == 0 for unit in words]
+    assert sum(behind) > len(words) / 3
+    assert all(isinstance(unit.field, str) and unit.field != next(iter(given)) for unit in words if unit.score == 0)
+    # Were words behind it taken, the first third would cost nothing.
+    last = max(unit for unit, each in zip(sorted(found.tokens.pieces_of), behind, strict=True) if not each)
+    misled = replace(found, scores=np.array([float(unit is not None and unit > last) for unit in found.tokens.units]))
+    asking = Asking([Comprehensiveness(bins=(1 / behind.count(False),))], ["zero"], target, controls=40)
+    asked = measure(model(), {"it": [misled]}, asking)
     (value,), (control,) = (next(iter(each.values())) for each in (asked.values, asked.control))
-    singles = [unit.score for unit in words if unit.field == "prompt"]
-    assert any(value == pytest.approx(each, abs=1e-5) for each in singles if each)
+    singles = [unit.score for unit in words if unit.score]
+    assert any(value == pytest.approx(each, abs=1e-5) for each in singles)
     assert control == pytest.approx(np.mean(singles), abs=0.5 * float(np.std(singles)))
 
 

@@ -75,8 +75,8 @@ def measure(model: Model, explained: Mapping[str, Sequence[Explanation | None]],
 
     `explained`: by method, (N,) explanations of the same texts in the same order; None where one is missing. The texts
     are run by the token ids of their explanations, never read again. A text without words has no numbers. Where a
-    model that looks back only is asked at a place, words behind it can't matter, and are left alone: to take them would
-    cost nothing, so that a random order which takes them would seem worse than it is.
+    model or a decoder that looks back only is asked at a place, words behind it can't matter, and are left alone: to
+    take them would cost nothing, so that a random order which takes them would seem worse than it is.
 
     Raises:
         RecipeError: explanations of one position are about different texts or labels; they are of another model; a
@@ -252,13 +252,15 @@ def _fill(found: Measured, model: Model, texts: Mapping[int, Named], asking: Ask
 
 def _seen(model: Model, explanation: Explanation, asking: Asking) -> Flags:
     """(W,) of each word: can it matter at the place that is asked about?"""
-    pieces = explanation.tokens.pieces_of
-    seen = np.ones(len(pieces), bool)
-    if model.find is None or not model.causal or asking.target is None:
-        return seen
-    _, questions = Questions.find(model, [explanation.tokens], asking.target, False)
+    tokens, pieces = explanation.tokens, explanation.tokens.pieces_of
+    if model.find is None or asking.target is None:
+        return np.ones(len(pieces), bool)
+    # The second text of an encoder-decoder is the decoder's.
+    back = set(tokens.streams[1] if tokens.streams else range(len(tokens.ids)) if model.causal else ())
+    _, questions = Questions.find(model, [tokens], asking.target, False)
     last = max(term.token for term in questions.spots[0].terms)
-    return np.array([pieces[unit][0] <= last for unit in sorted(pieces)], bool)
+    firsts = [pieces[unit][0] for unit in sorted(pieces)]
+    return np.array([first <= last or first not in back for first in firsts], bool)
 
 
 def _question(model: Model, reading: _Reading, named: Named, target: Target | None) -> Target:
