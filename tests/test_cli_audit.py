@@ -119,6 +119,8 @@ def test_every_experiment_is_listed_and_a_small_one_runs(tmp_path: Path) -> None
         (["experiment", "shortcut"], RecipeError, "Did you mean 'shortcuts'"),
         (["experiment", "roar", "bilstm"], InputError, "it needs a model and data"),
         (["experiment", "toy", "--cue", "single token"], InputError, "it plants none"),
+        (["experiment", "toy", "bilstm"], InputError, "it has networks of its own"),
+        (["experiment", "axioms", "--dtype", "float64"], InputError, "Leave them out"),
         (["evaluate", "bilstm", "nothing.jsonl", "--saved"], InputError, "that failed"),
         (["evaluate", "bilstm", "FILE", "--saved", "--method", "lrp"], InputError, "they have both already"),
         (["summarize", "nothing.json", "--saved"], InputError, "that failed"),

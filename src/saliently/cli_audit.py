@@ -164,7 +164,9 @@ def metrics() -> None:
 
 def experiment(
     name: Annotated[str, typer.Argument(metavar="NAME", help="See: saliently experiment list.")],
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="As for audit; toy and axioms need none.")] = "default",
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="As for audit; toy and axioms take none.")
+    ] = None,
     data: Annotated[Path | None, typer.Argument(metavar="DATA", help="As for audit; a folder for sst-wiki.")] = None,
     *,
     method: MethodsOption = None,
@@ -190,16 +192,21 @@ def experiment(
         print_table(("name", "needs", "what it asks"), [(each.name, each.needs, each.said) for each in EXPERIMENTS])
         return
     chosen = find(name)
-    if chosen.needs != "nothing" and data is None:
-        raise InputError(f"The experiment {name} was asked for; it needs a {chosen.needs}. Name it behind the model.")
+    if chosen.needs == "nothing" and (model or device != "cpu" or dtype != "float32"):
+        raise InputError(
+            f"The experiment {name} was asked for with a model, --device or --dtype; it has networks of its own. Leave "
+            "them out."
+        )
+    if chosen.needs != "nothing" and (model is None or data is None):
+        raise InputError(f"The experiment {name} was asked for; it needs a {chosen.needs}. Name both behind it.")
     if cue and chosen.name != "shortcuts":
         raise InputError(f"Cues were given to the experiment {name}; it plants none. Leave out --cue.")
     check_save(save)
     with progress(None) as bar:
         given = Given(None, (), None, tuple(method or ()), tuple(cue or ()), seed, bar.tick, bar.say)
-        if data is not None and chosen.needs == FOLDER:
+        if model and data and chosen.needs == FOLDER:
             given = replace(given, model=_load(model, device, dtype), folder=data)
-        elif data is not None:
+        elif model and data:
             asked, rows = _read(model, data, device, dtype)
             rows, bad = readable(asked, rows)
             for text, why in bad.items():

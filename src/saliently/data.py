@@ -106,6 +106,13 @@ def marked(tokens: Tokens, evidence: Sequence[Span]) -> NDArray[np.bool_]:
     )
 
 
+def first(rows: Sequence[Row], what: str) -> Row:
+    """The first row. Raises RecipeError where there is none."""
+    if not rows:
+        raise RecipeError(f"{what} needs texts; there are none. Give some.")
+    return rows[0]
+
+
 def labels_of(rows: Sequence[Row], what: str) -> list[int]:
     """The labels of rows that must all have one.
 

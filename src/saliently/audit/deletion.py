@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from saliently.audit.asked import WHOM, Asked, applicable, explained_for
 from saliently.audit.phrases import with_interval
-from saliently.data import Row, labels_of
+from saliently.data import Row, first, labels_of
 from saliently.metrics.word_deletion import CONTROL, Deleting, check, word_deletion
 from saliently.reports import Lines, Report, timed
 
@@ -29,7 +29,7 @@ def deletion(asked: Asked, rows: Sequence[Row], deleting: Deleting = Deleting())
     """
     check(asked.model, deleting)
     labels = labels_of(rows, "Word deletion")
-    able, skipped = applicable(asked, rows[0])
+    able, skipped = applicable(asked, first(rows, "Word deletion"))
     explained = {method: explained_for(able, method, rows, labels) for method in able.methods}
     found = word_deletion(asked.model, explained, labels, replace(deleting, seed=asked.seed, tick=asked.options.tick))
     notes = (

@@ -27,8 +27,8 @@ from saliently.reports import Report
 @dataclass(frozen=True, eq=False)
 class Given:
     """What the command was given. Attributes: model and rows, or a folder of data, where the experiment needs them;
-    methods, or none for its own; cues,
-    or none for all that fit; seed; tick, told of rows that run; told, of what is being done."""
+    methods, or none for its own; cues, or none for all that fit; seed; tick, told of rows that run; told, of what is
+    being done."""
 
     model: Model | None
     rows: Sequence[Row] = ()

@@ -13,7 +13,7 @@ from saliently.audit.cues import suited
 from saliently.audit.phrases import share
 from saliently.audit.shortcuts import Found, Reliance, Sizes
 from saliently.audit.tables import copies_table
-from saliently.data import Row
+from saliently.data import Row, first
 from saliently.metrics.intervals import as_good_as_best, mean_figure, share_figure
 from saliently.reports import Column, Figure, Report, Table, timed
 from saliently.train import Watch
@@ -68,10 +68,10 @@ def planted_shortcuts(
     Rows need no labels. `told` hears what is being done.
 
     Raises:
-        RecipeError: the texts don't fit a cue, or are too few. ModelError: the model can't be copied or asked.
+        RecipeError: the texts don't fit a cue, or are too few, or none. ModelError: the model can't be copied or asked.
     """
     copies, skipped = [], dict[str, str]()
-    planting = replace(planting, cues=planting.cues or suited(rows[0]))
+    planting = replace(planting, cues=planting.cues or suited(first(rows, "Planting cues")))
     for cue in planting.cues:
         for number in range(planting.copies):
             copy, left_out = _one(asked, rows, (cue, number), planting.sizes, told)

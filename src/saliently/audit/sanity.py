@@ -14,7 +14,7 @@ import numpy as np
 
 from saliently.audit.asked import WHOM, Asked, Floats, applicable, explained, explained_again
 from saliently.audit.scrambled import PASSES, Order, alike, scrambled, stages
-from saliently.data import Row
+from saliently.data import Row, first
 from saliently.metrics.intervals import mean_figure
 from saliently.models.base import Model
 from saliently.reports import Column, Figure, Lines, Report, Table, timed
@@ -50,9 +50,9 @@ def sanity(
     in a copy that was taught random labels.
 
     Raises:
-        ModelError: the model can't be copied, or asked by any of the methods.
+        RecipeError: no texts. ModelError: the model can't be copied, or asked by any of the methods.
     """
-    able, skipped = applicable(asked, rows[0])
+    able, skipped = applicable(asked, first(rows, "Scrambling weights"))
     some = Random(asked.seed).sample(list(rows), min(len(rows), scrambling.texts))
     mistaught = scrambling.labels and asked.model.find is None and asked.model.link != "none"
     before = {method: explained(able, method, some) for method in able.methods}

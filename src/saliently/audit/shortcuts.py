@@ -135,8 +135,9 @@ def split(model: Model, rows: Sequence[Row], kind: str, seed: int, sizes: Sizes)
 def _without(model: Model, rows: Sequence[Row], cue: Cue, sizes: Sizes) -> list[Row]:
     """As many rows as are needed that hold none of the cue's tokens, in whatever word."""
     planted, found = tokens_of(model, cue.words), list[Row]()
+    enough = max(sizes.train + sizes.test, -(-sizes.test * 5 // 2))  # tests are two fifths of them at most
     for row in rows:
-        if len(found) == sizes.train + sizes.test:
+        if len(found) == enough:
             break
         if not planted & set(checked_tokens(model, row.fields).ids):
             found.append(row)
