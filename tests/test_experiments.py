@@ -25,6 +25,7 @@ from saliently.audit.whole import Wishes, audit
 from saliently.errors import RecipeError, SaliencyError
 from saliently.models.base import Model
 from saliently.train import Training
+from tests import tiny
 from tests.test_shortcuts import rows
 
 ON_TEXTS = [each for each in EXPERIMENTS if each.needs == "model and data"]
@@ -54,7 +55,7 @@ def _one_at_a_time(made: Callable[..., Any]) -> tuple[Callable[..., Any], list[i
 def test_sanity_holds_one_scrambled_copy_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     make, alive = _one_at_a_time(sanity.scrambled)
     monkeypatch.setattr(sanity, "scrambled", make)
-    sanity.sanity(Asked(saliently.load("bilstm"), ("gradient",)), rows(4), Scrambling(texts=2, labels=False))
+    sanity.sanity(Asked(tiny.bert(), ("gradient",)), rows(4), Scrambling(texts=2, labels=False))
     assert len(alive) > 4
     assert not any(alive)
 
@@ -63,7 +64,7 @@ def test_roar_holds_one_retrained_copy_at_a_time(monkeypatch: pytest.MonkeyPatch
     make, alive = _one_at_a_time(retrained.copied)
     monkeypatch.setattr(retrained, "copied", make)
     sizes = Sizes(train=20, test=10, shares=(0.2, 0.5, 0.8), training=Training(epochs=1))
-    roar(Asked(saliently.load("bilstm"), ("gradient",)), rows(30), sizes)
+    roar(Asked(tiny.bert(), ("gradient",)), rows(30), sizes)
     assert len(alive) > 4
     assert not any(alive)
 
