@@ -38,7 +38,9 @@ def metrics() -> str:
     parts = [
         "# Metrics",
         "Made by `python docs/generate.py` from the docstrings. `saliently metrics` prints the list, `saliently "
-        "evaluate` measures them. Each comes with a random order as its control, and with an interval.",
+        "evaluate` measures them. Each comes with a random order as its control, and with an interval. Max-sensitivity "
+        "explains texts again, and word deletion is about many texts: they are experiments, `stability` and "
+        "`word-deletion`.",
     ]
     for row in METRICS:
         module, _, kind = row.where.partition(":")

@@ -260,9 +260,11 @@ class Odd(nn.Module):
         return logits
 
 
-def test_an_embedding_that_can_t_be_listed_leaves_one_part_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", ["tiny", "full"])
+def test_an_embedding_that_can_t_be_listed_leaves_one_part_out(depth: str, tmp_path: Path) -> None:
     odd = saliently.wrap(Odd().eval(), tiny.read_words, embedding="embed", labels=tiny.LABELS)
-    made = audit(odd, rows(), tmp_path, Wishes("tiny", methods=("gradient",)))
+    made = audit(odd, rows(), tmp_path, Wishes(depth, methods=("gradient",)))
     assert made.work.depth.moved == 0
+    assert made.work.depth.blanks == ("zero", "delete")  # there is no mean over the vocabulary, and no mask
     assert "can't be listed" in made.skipped["max-sensitivity"]
     assert not [unit for unit in made.work.units() if unit.name.startswith("move")]

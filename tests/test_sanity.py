@@ -128,7 +128,7 @@ def test_max_sensitivity_is_the_largest_relative_change_and_grows_with_the_move(
     texts = [Row({"text": "A good film."}), Row({"text": "A bad, long story."})]
     asked = Asked(model, ("gradient-x-input",))
     none, little, more = (
-        max_sensitivity(asked, "gradient-x-input", texts, Moves(2, radius)) for radius in (0.0, 0.01, 0.3)
+        max_sensitivity(asked, "gradient-x-input", texts, Moves(2, radius)).scores for radius in (0.0, 0.01, 0.3)
     )
     np.testing.assert_allclose(none, 0.0, atol=1e-12)
     assert (little > 0).all()

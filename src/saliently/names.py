@@ -20,13 +20,15 @@ T = TypeVar("T")
 
 
 class _Kind(NamedTuple):
-    """What recipes are of. Attributes: what, in messages; rows; by_name, aliases too; presets, of aliases; example."""
+    """What recipes are of. Attributes: what, in messages; rows; by_name, aliases too; presets, of aliases; example;
+    elsewhere, what is found in another place, by name."""
 
     what: str
     rows: Sequence[Row] | Sequence[MetricRow]
     by_name: Mapping[str, Row] | Mapping[str, MetricRow]
     presets: Mapping[str, Mapping[str, Any]]
     example: str
+    elsewhere: Mapping[str, str] = {}
 
 
 _METHOD = _Kind(
@@ -36,7 +38,14 @@ _METHOD = _Kind(
     {"omission": {"blank": "delete"}, "cp-lrp": {"variant": "cp"}, "attn-lrp": {"variant": "attn"}},
     "integrated-gradients(blank='zero', steps=64)",
 )
-_METRIC = _Kind("Metric", METRICS, {row.name: row for row in METRICS}, {}, "comprehensiveness(average='paper')")
+_METRIC = _Kind(
+    "Metric",
+    METRICS,
+    {row.name: row for row in METRICS},
+    {},
+    "comprehensiveness(average='paper')",
+    {"max-sensitivity": "saliently experiment stability", "word-deletion": "saliently experiment word-deletion"},
+)
 
 
 def parse(recipe: str | Method) -> Method:
@@ -78,6 +87,10 @@ def _known(given: T, kind: Any, what: str, example: str) -> T:
 def _made(recipe: str, kind: _Kind) -> Any:
     """The method or metric that a recipe names."""
     name, given = _split(recipe, kind.example)
+    if name in kind.elsewhere:
+        raise RecipeError(
+            f"{kind.what} {name!r} was asked for; it is no number of one explanation. Use `{kind.elsewhere[name]}`."
+        )
     if name not in kind.by_name:
         raise RecipeError(
             f"{kind.what} {name!r} was asked for; there are {', '.join(row.name for row in kind.rows)}."

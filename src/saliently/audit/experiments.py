@@ -17,6 +17,7 @@ from saliently.audit.planted import Planting, planted_shortcuts
 from saliently.audit.roar import roar
 from saliently.audit.sanity import sanity
 from saliently.audit.sst_wiki import sst_wiki_experiment
+from saliently.audit.stability import stability
 from saliently.audit.toy import toy
 from saliently.data import Row
 from saliently.errors import RecipeError, did_you_mean
@@ -81,6 +82,12 @@ EXPERIMENTS = (
         _MODEL,
         "do they stay when nothing that matters changes?",
         lambda given: invariance(given.asked, given.rows),
+    ),
+    Experiment(
+        "stability",
+        _MODEL,
+        "how far do scores move when word vectors move a little (max-sensitivity, Yeh et al. 2019)?",
+        lambda given: stability(given.asked, given.rows, told=given.told),
     ),
     Experiment(
         "roar",

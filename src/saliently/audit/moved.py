@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from saliently.audit.asked import Asked, Before, Floats, change, explained, expl
 from saliently.data import Row
 from saliently.errors import ModelError
 from saliently.models.base import Model
+from saliently.types import Explanation
 
 
 @contextmanager
@@ -61,20 +62,33 @@ class Moves:
     radius: float = 0.1
 
 
+class Moved(NamedTuple):
+    """Largest changes over random moves, (N,) each, NaN where there is nothing to compare. Attributes: scores, of the
+    word scores, as a share of their size; number, of the number that was explained, in its units."""
+
+    scores: Floats
+    number: Floats
+
+
 def max_sensitivity(
     asked: Asked, method: str, rows: Sequence[Row], moves: Moves = Moves(), before: Before = None
-) -> Floats:
-    """(N,) the largest change of the word scores over random small moves of word vectors, as a share of their size:
-    max |phi(x + d) - phi(x)| / |phi(x)|, by the L2 norm. NaN where there is nothing to compare.
+) -> Moved:
+    """The largest change of the word scores over random small moves of word vectors, as a share of their size:
+    max |phi(x + d) - phi(x)| / |phi(x)|, by the L2 norm; and of f itself.
 
     The label is the one that the model predicts for the text as it is. `before`: explanations of the texts as they are,
     if at hand.
     """
     before = explained(asked, method, rows) if before is None else before
-    most = np.full(len(rows), np.nan)
+    scores, number = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     for draw in range(moves.draws):
         with moved(asked.model, moves.radius, 1000 * asked.seed + draw):
             after = explained_again(asked, method, rows, before)
-        changes = [change(one, other) for one, other in zip(before, after, strict=True)]
-        most = np.fmax(most, np.array(changes, np.float64))
-    return most
+        pairs = list(zip(before, after, strict=True))
+        scores = np.fmax(scores, [change(one, other) for one, other in pairs])
+        number = np.fmax(number, [_apart(one, other) for one, other in pairs])
+    return Moved(scores, number)
+
+
+def _apart(one: Explanation | None, other: Explanation | None) -> float:
+    return float("nan") if one is None or other is None else abs(float(other.values[0]) - float(one.values[0]))

@@ -218,7 +218,7 @@ class Work:
     def _move(self, method: str) -> list[float | None]:
         rows = [self.rows[i] for i in self.some[: self.depth.moved]]
         before = self.explanations(method)[: len(rows)]
-        return _plain(moved.max_sensitivity(self.asked, method, rows, moved.Moves(self.depth.draws), before))
+        return _plain(moved.max_sensitivity(self.asked, method, rows, moved.Moves(self.depth.draws), before).scores)
 
     def _few(self, many: int) -> int:
         return min(many, len(self.some))

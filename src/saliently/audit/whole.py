@@ -169,11 +169,13 @@ def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> di
     asked, skipped = applicable(Asked(model, depth.methods, wishes.seed), rows[0])
     if len(depth.cues) > 1:
         depth = replace(depth, cues=suited(rows[0]))
-    blanks = tuple(blank for blank in depth.blanks if blank in ("zero", "delete", "mean") or blank in model.blank_ids)
+    listed = vocabulary_size(model) is not None
+    always = ("zero", "delete", *(["mean"] if listed else []))
+    blanks = tuple(blank for blank in depth.blanks if blank in always or blank in model.blank_ids)
     depth = replace(depth, methods=asked.methods, blanks=blanks)
     if wishes.minutes is not None:
         depth = fitting(depth, model, rows, wishes.minutes)
-    if vocabulary_size(model) is None:
+    if not listed:
         skipped["max-sensitivity"] = "the vocabulary of its embedding can't be listed, to move all word vectors"
         depth = replace(depth, moved=0)
     # In a random order, so that the first few of them are a sample too.
