@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,12 @@ from tests import tiny
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of programs that tests start: several run beside each other
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, so collections of garbage, which some tests ask for often, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
