@@ -191,3 +191,10 @@ def test_a_method_that_fails_somewhere_is_in_the_notes() -> None:
     assert failures["gradient"].startswith("1 of 5 texts failed; text 5: ")
     (table, *_) = evaluate(model, explained, Measuring(missing=tuple(failures.values()))).tables
     assert failures["gradient"] in table.notes
+
+
+def test_a_wrong_metric_or_blank_is_told_before_anything_is_explained() -> None:
+    with pytest.raises(RecipeError, match="Did you mean"):
+        Measuring(("comprehensivness",))
+    with pytest.raises(RecipeError, match="Did you mean"):
+        Measuring(blanks=("msk",))

@@ -72,6 +72,11 @@ def test_the_verdict_names_the_ends_of_the_table(report: Report) -> None:
     assert report.tables[0].marks[names[0]] == "best"
 
 
+def test_one_method_moves_least_and_not_most() -> None:
+    (said,) = stability(Asked(tiny.bert(torch.float64), METHODS[:1]), TEXTS).verdict
+    assert "the scores of gradient move least" in said
+
+
 def test_a_seed_gives_the_same_figures_and_another_one_does_not(report: Report) -> None:
     def figures(seed: int) -> object:
         return stability(Asked(tiny.bert(torch.float64), METHODS[:1], seed), TEXTS).tables[0].rows["gradient"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saliently.api import Options, stream
 from saliently.data import Row, marked
-from saliently.erase import default_blank
+from saliently.erase import check_blank, default_blank
 from saliently.errors import RecipeError, SaliencyError
 from saliently.metric_tables import Explained, metric_table, sentence
 from saliently.metrics.agreement import agreements
@@ -41,7 +41,11 @@ _PEOPLE = "Plausibility is agreement with people, not faithfulness: a model may 
 class Measuring:
     """What to measure. Attributes: metrics, recipes; blanks, empty for the model's own and "delete"; target, where a
     text has several places; controls, random orders a text; seed; budget, tokens a batch; missing, what to say of
-    methods that failed somewhere."""
+    methods that failed somewhere.
+
+    Raises:
+        RecipeError: there is no such metric or blank.
+    """
 
     metrics: tuple[str, ...] = DEFAULT
     blanks: tuple[str, ...] = ()
@@ -50,6 +54,12 @@ class Measuring:
     seed: int = 0
     budget: int = 2048
     missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for metric in self.metrics:
+            parse_metric(metric)
+        for blank in self.blanks:
+            check_blank(blank)
 
 
 def explain_all(

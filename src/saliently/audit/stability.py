@@ -125,8 +125,10 @@ def _verdict(scores: Mapping[str, Floats], best: Sequence[str], seed: int) -> tu
     least, others = best[0], best[1:]
     most = min(scores, key=lambda method: mean_of(-scores[method]))
     tied = f"; not to be told from it: {listed(others)}" if others else ""
-    return (
+    said = (
         f"Where word vectors move by {_USUAL}, the scores of {least} move least, by "
-        f"{with_interval(mean_figure(scores[least], seed))} of their size{tied}.",
-        f"Those of {most} move most, by {with_interval(mean_figure(scores[most], seed))}.",
+        f"{with_interval(mean_figure(scores[least], seed))} of their size{tied}."
     )
+    if most in best:
+        return (said,)
+    return (said, f"Those of {most} move most, by {with_interval(mean_figure(scores[most], seed))}.")
