@@ -83,6 +83,15 @@ def test_interrupted_at_random_five_times_it_ends_with_the_same_json(
     assert kills == 5
     assert ran == names  # each unit was finished once: what was lost is the one that was running
     assert plain(report) == plain(whole.report())
+    # A result that is removed later is made again, though the weights that it needs were tidied away.
+    again = audit(model, TEXTS, tmp_path, WISHES)
+    (lost,) = [name for name in names if name.startswith("find") and name.endswith("attention")]
+    again.work.folder._place(lost).unlink()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    ran.clear()
+    found = again.run(lambda unit, new: ran.append(unit.name) if new else None)
+    assert ran == [lost]
+    assert plain(found) == plain(report)
 
 
 def test_every_figure_carries_what_it_rests_on(whole: Audit) -> None:
@@ -268,3 +277,10 @@ def test_an_embedding_that_can_t_be_listed_leaves_one_part_out(depth: str, tmp_p
     assert made.work.depth.blanks == ("zero", "delete")  # there is no mean over the vocabulary, and no mask
     assert "can't be listed" in made.skipped["max-sensitivity"]
     assert not [unit for unit in made.work.units() if unit.name.startswith("move")]
+
+
+def test_cues_that_can_t_be_planted_are_told_before_any_work(model: Model, tmp_path: Path) -> None:
+    texts = [Row({"text": f"\u8fd9\u90e8\u7535\u5f71\u5f88\u597d {number}"}) for number in range(45)]
+    with pytest.raises(RecipeError, match=r"none can be planted in these.*spaces between words"):
+        audit(model, texts, tmp_path, WISHES)
+    assert not list(tmp_path.rglob("*.json"))

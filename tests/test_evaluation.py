@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 import saliently
+from saliently.api import Options
 from saliently.audit.scrambled import parts, scrambled
 from saliently.data import Row
 from saliently.errors import RecipeError
-from saliently.evaluation import Measuring, by_method, evaluate, explain_all
+from saliently.evaluation import Measuring, by_method, check, evaluate, explain_all
 from saliently.metric_tables import CONTROL
 from saliently.types import Explanation, Span, Target
 from tests import tiny, writers
@@ -198,3 +199,23 @@ def test_a_wrong_metric_or_blank_is_told_before_anything_is_explained() -> None:
         Measuring(("comprehensivness",))
     with pytest.raises(RecipeError, match="Did you mean"):
         Measuring(blanks=("msk",))
+
+
+def test_what_does_not_fit_the_model_is_told_before_anything_is_explained() -> None:
+    model = saliently.load("bilstm")
+    with pytest.raises(RecipeError, match="has no mask token"):
+        check(model, Measuring(blanks=("mask",)))
+    with pytest.raises(RecipeError, match="by deletion alone"):
+        check(model, Measuring(("soft-sufficiency",), ("delete",)))
+    check(model, Measuring(("soft-sufficiency",), ("delete", "zero")))
+
+
+def test_a_text_that_was_read_in_windows_is_told_and_the_others_stay() -> None:
+    model = saliently.load("default")
+    long = saliently.explain(model, "a good film " * 200, "gradient-x-input", options=Options(windows=True))
+    short = saliently.explain(model, "a good film", "gradient-x-input")
+    report = evaluate(model, {"gradient-x-input": [long, short]}, Measuring(("comprehensiveness",)))
+    assert any("Text 1 could not be asked about: The text has" in note for note in report.tables[0].notes)
+    figure = report.tables[0].rows["gradient-x-input"][0]
+    assert figure is not None
+    assert figure.n == 1

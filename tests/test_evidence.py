@@ -229,3 +229,11 @@ def test_evidence_that_is_the_whole_text_says_nothing() -> None:
     whole = [Row(row.fields, row.label, (Span("text", 0, len(row.text)),)) for row in rows(3)]
     with pytest.raises(RecipeError, match="leave some words aside"):
         usable(Asked(model(HALF), METHODS), whole)
+
+
+def test_numbers_of_a_function_are_not_called_probabilities() -> None:
+    function = saliently.wrap_function(
+        lambda texts: [[-4.0, 0.5 + sum(word == "good" for word in text.split())] for text in texts], ["a", "b"]
+    )
+    report = evidence(Asked(function, ("occlusion",)), [Row({"text": "good film here"}, 1, (Span("text", 0, 4),))])
+    assert [column.name for column in report.tables[1].columns] == ["output"]

@@ -192,7 +192,7 @@ def test_steps_take_the_next_words_alone() -> None:
 
 
 def test_a_text_keeps_one_word() -> None:
-    lab = Lab.of(Asked(taught(), (IG,)), [Row({"text": "fine"}, 1)] * 6, replace(SIZES, blank="delete"))
+    lab = Lab.of(Asked(taught(), (IG,)), [Row({"text": f"w{i}"}, 1) for i in range(6)], replace(SIZES, blank="delete"))
     assert lab.less(lab.whole, [sorted(each.pieces_of) for each in lab.whole], 0.0, 0.5) == lab.whole
 
 
@@ -228,3 +228,10 @@ def test_what_can_not_be_asked() -> None:
         roar(Asked(taught(), (IG,)), texts(30, False), replace(SIZES, blank="zero"))
     with pytest.raises(ModelError, match="classifiers"):
         Lab.of(Asked(replace(taught(), link="none"), (IG,)), texts(30, False), SIZES)
+
+
+def test_texts_that_come_again_are_not_counted() -> None:
+    """A test set of no text would end in a crash, after all of the training."""
+    rows = [Row({"text": f"w{i % 2} fine"}, i % 2) for i in range(8)]
+    with pytest.raises(RecipeError, match=r"Different texts .* found 2"):
+        Lab.of(Asked(taught(), (IG,)), rows, SIZES)

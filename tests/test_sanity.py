@@ -15,6 +15,7 @@ from saliently.audit.moved import Moves, max_sensitivity, moved
 from saliently.audit.sanity import Scrambling, passes, sanity
 from saliently.audit.scrambled import alike, parts, scrambled, similarity, stages
 from saliently.data import Row
+from saliently.errors import ModelError
 from saliently.methods.base import Method, Scores
 from saliently.metrics.intervals import mean_figure
 from saliently.models.base import Model
@@ -168,3 +169,26 @@ def test_a_language_model_has_no_labels_to_deal_out() -> None:
 def test_how_much_of_the_random_labels_was_learnt_is_said() -> None:
     report = sanity(Asked(saliently.load("bilstm"), ("gradient",)), TEXTS, Scrambling(3, training=Training(epochs=1)))
     assert any("gives" in note and "the label it was taught" in note for note in report.tables[0].notes)
+
+
+def test_what_can_t_be_compared_neither_passes_nor_fails() -> None:
+    """A text of one word ranks nothing."""
+    rows = [Row({"text": word}) for word in ("good", "bad", "dull", "witty", "film")]
+    report = sanity(Asked(tiny.bert(), ("gradient", "lrp")), rows, Scrambling(texts=5, labels=False))
+    assert report.verdict[0].startswith("No method could be compared")
+    assert not report.tables[0].marks
+    assert sum("can be ranked" in note for note in report.tables[0].notes) == 2
+
+
+def test_random_labels_are_random_where_all_texts_are_predicted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    taught: list[Row] = []
+    monkeypatch.setattr("saliently.audit.sanity.train", lambda copy, lessons, *rest: taught.extend(lessons))
+    rows = [Row({"text": "a good film"})] * 20
+    sanity(Asked(tiny.bert(), ("gradient",)), rows, Scrambling(texts=2))
+    assert {row.label for row in taught} == set(range(len(tiny.bert().labels)))
+
+
+def test_a_function_of_texts_has_no_weights_to_scramble() -> None:
+    function = saliently.wrap_function(lambda texts: [[float(len(text)), 0.0] for text in texts], ["a", "b"])
+    with pytest.raises(ModelError, match="has none that are known"):
+        sanity(Asked(function, ("occlusion",)), TEXTS[:3])

@@ -77,6 +77,11 @@ def test_one_method_moves_least_and_not_most() -> None:
     assert "the scores of gradient move least" in said
 
 
+def test_a_method_without_numbers_does_not_move_most() -> None:
+    report = stability(Asked(tiny.bert(torch.float64), ("gradient", "lrp", "minimal-erasure")), TEXTS)
+    assert "unknown share" not in " ".join(report.verdict)
+
+
 def test_a_seed_gives_the_same_figures_and_another_one_does_not(report: Report) -> None:
     def figures(seed: int) -> object:
         return stability(Asked(tiny.bert(torch.float64), METHODS[:1], seed), TEXTS).tables[0].rows["gradient"]

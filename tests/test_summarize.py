@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -23,9 +24,9 @@ from saliently.data import Row
 from saliently.models.base import Model
 from saliently.reports import Report
 from saliently.summarize import Wishes, summarize, summary
-from saliently.tally import Entry, Tally
+from saliently.tally import Entry, Occurrence, Tally
 from saliently.train import Training
-from saliently.types import Explanation
+from saliently.types import Explanation, Unit
 from tests import tiny
 
 THINGS = "film movie story plot cast script music ending".split()
@@ -96,6 +97,17 @@ def test_counts_are_those_of_the_texts() -> None:
     assert tally.snippets(Entry("film", "glad")) == ("what a [film]",)
     assert set(tally.snippets(Entry("bad", "sad"))) in ({"[bad] bad", "so [bad]"}, {"bad [bad]", "so [bad]"})
     assert sorted(tally.frequent(3)) == [Entry("bad", "sad"), so]
+
+
+@pytest.mark.parametrize("texts", [{"A": 100, "C": 4}, {"A": 100}, {"A": 100, "C": 40}, {"C": 4}])
+def test_a_class_that_holds_a_word_less_often_than_others_is_not_suspect(texts: dict[str, int]) -> None:
+    """Counts have one added to each, by which a class of few texts looks fond of any word."""
+    word = Unit("odd", 0, 3, "text", 0.5)
+    entry = Entry("odd", "C")
+    holding = {"odd": Counter({"A": 8} if "A" in texts else {"C": 2})}
+    assert Tally((), {entry: [Occurrence(0, word)] * 3}, holding, Counter(texts)).suspicion(entry) == 0
+    more = {"odd": Counter({"A": 8, "C": 1})}
+    assert Tally((), {entry: [Occurrence(0, word)] * 3}, more, Counter({"A": 100, "C": 4})).suspicion(entry) > 0
 
 
 def test_labels_change_what_is_counted_and_not_what_is_scored() -> None:

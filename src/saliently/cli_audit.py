@@ -119,7 +119,7 @@ def evaluate(
     Example: saliently evaluate default reviews.txt --method lrp --method attention --metric "deletion(steps=10)"
     """
     from saliently.api import Options
-    from saliently.evaluation import DEFAULT, Measuring, by_method, explain_all
+    from saliently.evaluation import DEFAULT, Measuring, by_method, check, explain_all
     from saliently.evaluation import evaluate as measure
     from saliently.types import Target
     from saliently.view.record import load_explanations
@@ -138,6 +138,7 @@ def evaluate(
             asked = _load(model, device, dtype)
         else:
             asked, rows = _read(model, data, device, dtype)
+            check(asked, measuring)
             options = Options(truncate=True, tick=bar.tick)
             explained, failures = explain_all(asked, rows, method or METHODS, wanted, options)
         missing = tuple(f"{name}: {why}" for name, why in failures.items())

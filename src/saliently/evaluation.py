@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saliently.api import Options, stream
 from saliently.data import Row, marked
-from saliently.erase import check_blank, default_blank
+from saliently.erase import blank_vector, check_blank, default_blank
 from saliently.errors import RecipeError, SaliencyError
 from saliently.metric_tables import Explained, metric_table, sentence
 from saliently.metrics.agreement import agreements
@@ -119,8 +119,9 @@ def evaluate(
     Raises:
         RecipeError: no such metric or blank; explanations of one position differ in text or question.
     """
+    check(model, measuring)
     metrics = [parse_metric(metric) for metric in measuring.metrics]
-    blanks = measuring.blanks or tuple(dict.fromkeys((default_blank(model), "delete")))
+    blanks = _blanks(model, measuring)
     if not any(each is not None for row in explained.values() for each in row):
         raise RecipeError("Explanations were to be evaluated; there are none. Explain some texts first.")
     tables = [_table(model, explained, metric, blanks, measuring, tick) for metric in metrics]
@@ -145,6 +146,30 @@ def evaluate(
     )
 
 
+def check(model: Model, measuring: Measuring) -> None:
+    """Before anything is explained: raise RecipeError for a blank that the model has not, or a metric that no blank
+    serves."""
+    for blank in measuring.blanks if model.vectors else ():
+        if blank != "delete":
+            blank_vector(model, blank)
+    for metric in measuring.metrics:
+        _able(parse_metric(metric), _blanks(model, measuring))
+
+
+def _blanks(model: Model, measuring: Measuring) -> tuple[str, ...]:
+    return measuring.blanks or tuple(dict.fromkeys((default_blank(model), "delete")))
+
+
+def _able(metric: Metric, blanks: Sequence[str]) -> list[str]:
+    """A soft metric keeps words in part, which no deletion can."""
+    able = [blank for blank in blanks if blank != "delete" or not metric.soft]
+    if not able:
+        raise RecipeError(
+            f"{metric!r} was asked for by deletion alone; it keeps words in part. Give a blank such as 'zero' too."
+        )
+    return able
+
+
 def _table(
     model: Model,
     explained: Explained,
@@ -153,12 +178,7 @@ def _table(
     measuring: Measuring,
     tick: Callable[[int], None],
 ) -> Table:
-    # A soft metric keeps words in part, which no deletion can.
-    able = [blank for blank in blanks if blank != "delete" or not metric.soft]
-    if not able:
-        raise RecipeError(
-            f"{metric!r} was asked for by deletion alone; it keeps words in part. Give a blank such as 'zero' too."
-        )
+    able = _able(metric, blanks)
     asking = Asking(
         (metric,), able, measuring.target, measuring.controls, measuring.seed, Budget(measuring.budget), tick
     )

@@ -111,7 +111,11 @@ class Tally:
         return (a - b) / (a + b)
 
     def suspicion(self, entry: Entry) -> float:
-        """Mean score times exclusivity; 0 unless both are above 0."""
+        """Mean score times exclusivity; 0 unless both are above 0, and the word is more frequent in the class than
+        elsewhere: the ones that are added to counts can make a rare class look fond of any word."""
+        here, total, there, others = self.counts(entry)
+        if not total or not others or here / total <= there / others:
+            return 0.0
         return max(0.0, float(self.scores(entry).mean())) * max(0.0, self.exclusivity(entry))
 
     def snippets(self, entry: Entry, many: int = 3) -> tuple[str, ...]:

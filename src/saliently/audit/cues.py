@@ -212,7 +212,7 @@ def choose(model: Model, rows: Sequence[Row], many: int, seed: int) -> tuple[tup
             return found, [row for row in rows if not set(_words(row)) & set(found)]
     raise RecipeError(
         f"{many} words to plant were looked for, each a single token of {model.name} and rare in the texts; found "
-        f"{len(chosen)} in {len(rows)} texts. Give more texts."
+        f"{len(chosen)} in {len(rows)} texts. Give more texts, in a script that puts spaces between words."
     )
 
 

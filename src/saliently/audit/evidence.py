@@ -198,6 +198,8 @@ def _parts_table(asked: Asked, read: Parts) -> Table:
     """Does the model itself read the evidence alone?"""
     blank = erase.default_blank(asked.model)
     column = Column("probability", "of the class that is predicted for the whole text", None, "probability")
+    if asked.model.link == "none":
+        column = Column("output", "the model's number for the class that is predicted for the whole text")
     named = {"whole text": read.whole, "evidence alone": read.alone, "other words alone": read.rest}
     table = {name: (mean_figure(each, asked.seed, blank),) for name, each in named.items()}
     return Table("What the model reads", (column,), table)
@@ -220,7 +222,7 @@ def _said(asked: Asked, found: Mapping[str, Found], read: Parts, chance: Floats)
         )
         own = share(read.share, asked.seed)
         at_all = mean_of(read.share) >= BAR
-        if not met:
+        if not met and not np.isnan(read.share).all():
             said.append(
                 f"When each part is taken away whole, {own} of what the model loses is the evidence's: "
                 + ("the model reads little else, and the method puts more elsewhere." if at_all else "it reads more.")

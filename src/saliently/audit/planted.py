@@ -21,6 +21,7 @@ from saliently.train import Watch
 LIMITS = (
     "A cue is one or two words that decide everything; what a model makes of ordinary sentences is more, and a method "
     "that finds cues may miss it.",
+    "Intervals are over texts, of these copies; other copies may differ by more, as those that are shown do.",
     "Precision asks which words stand on top, not whether their scores are right.",
     "The copies are not the model: they share its architecture and, on other texts, its answers.",
 )

@@ -93,16 +93,16 @@ class Lab:
                 f"Retraining of {model.name} was asked for; it is for classifiers. Use `saliently evaluate` for other "
                 "models."
             )
+        rows = unlike(rows)
         if len(rows) < 6:
             raise RecipeError(
-                f"Texts to train on and to test with were asked for; found {len(rows)}. Give some hundreds."
+                f"Different texts to train on and to test with were asked for; found {len(rows)}. Give some hundreds."
             )
         if sizes.blank not in (None, "delete", *model.blank_ids):
             raise RecipeError(
                 f"Blank {sizes.blank!r} was asked for; words of {model.name} can be replaced by "
                 f"{', '.join(map(repr, [*model.blank_ids, 'delete']))}."
             )
-        rows = unlike(rows)
         some = Random(asked.seed).sample(rows, min(len(rows), sizes.train + sizes.test))
         test = min(sizes.test, len(some) // 3)
         said = predicted(model, some) if any(row.label is None for row in some) else [0] * len(some)

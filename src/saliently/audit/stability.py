@@ -123,7 +123,8 @@ def _verdict(scores: Mapping[str, Floats], best: Sequence[str], seed: int) -> tu
     if not best:
         return ("No text could be explained, or none has scores other than 0.",)
     least, others = best[0], best[1:]
-    most = min(scores, key=lambda method: mean_of(-scores[method]))
+    known = [method for method, values in scores.items() if not np.isnan(values).all()]
+    most = min(known, key=lambda method: mean_of(-scores[method]))
     tied = f"; not to be told from it: {listed(others)}" if others else ""
     said = (
         f"Where word vectors move by {_USUAL}, the scores of {least} move least, by "

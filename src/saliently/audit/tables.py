@@ -115,7 +115,7 @@ def copies_table(reliances: Mapping[str, Reliance]) -> Table:
     """Whether the taught copies rely on what was planted."""
     columns = (
         Column("with cue", "texts kept out, with the cue: predicted as it says", "higher"),
-        Column("without", "the same texts without it: predicted as it said; chance is 0.5"),
+        Column("without", "the same texts without it: predicted as it said; chance is 0.5 at most"),
         Column("decoys", "texts with words of the cue that decide nothing: predicted as before", "higher"),
         Column(
             "clean before", "clean texts predicted right by the model (as it does, where no label is known)", "higher"

@@ -191,8 +191,11 @@ class Work:
 
     def _copy(self, kind: str, seed: int) -> Model:
         def read() -> Model:
+            weights = self.folder.file(f"teach {kind} {seed}.safetensors")
+            if not weights.is_file():  # they were tidied away, and then a result was removed
+                self._teach(kind, seed)
             copy = copied(self.asked.model, f"{self.asked.model.name} with a {kind}")
-            load_model(copy.module, str(self.folder.file(f"teach {kind} {seed}.safetensors")))
+            load_model(copy.module, str(weights))
             return copy
 
         return self._model(f"{kind} {seed}", read)

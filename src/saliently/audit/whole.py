@@ -14,6 +14,7 @@ from saliently.audit import tables, units, verdict
 from saliently.audit.asked import WHOM, Asked, applicable, fingerprint
 from saliently.audit.cues import suited
 from saliently.audit.depths import DEPTHS, Depth, fitting, read_depth
+from saliently.audit.shortcuts import Sizes, split
 from saliently.audit.units import Work
 from saliently.data import Row, readable
 from saliently.erase import vocabulary_size
@@ -30,6 +31,7 @@ LIMITS = (
     "is why it is set against random orders and asked with several blanks; neither removes the problem.",
     "Planted cues are simple, and rest on single words. A method that finds them may still miss what the model makes "
     "of whole sentences; one that misses them can hardly be trusted.",
+    "Intervals are over texts, of this model and of these taught copies; other copies may differ by more.",
     "Scrambling weights tells only that a method looks at them; methods that pass may be wrong all the same.",
     "Nothing here says that an explanation is plausible to people, and plausibility would not make it faithful.",
     "All of it is about this model on texts like these.",
@@ -173,6 +175,8 @@ def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> di
     always = ("zero", "delete", *(["mean"] if listed else []))
     blanks = tuple(blank for blank in depth.blanks if blank in always or blank in model.blank_ids)
     depth = replace(depth, methods=asked.methods, blanks=blanks)
+    depth, unfit = _plantable(model, rows, depth, wishes.seed)
+    skipped |= unfit
     if wishes.minutes is not None:
         depth = fitting(depth, model, rows, wishes.minutes)
     if not listed:
@@ -181,3 +185,21 @@ def _plan(model: Model, rows: Sequence[Row], depth: Depth, wishes: Wishes) -> di
     # In a random order, so that the first few of them are a sample too.
     some = Random(wishes.seed).sample(range(len(rows)), min(depth.texts, len(rows)))
     return {"depth": asdict(depth), "some": some, "skipped": skipped}
+
+
+def _plantable(model: Model, rows: Sequence[Row], depth: Depth, seed: int) -> tuple[Depth, dict[str, str]]:
+    """The depth with the cues that these texts can take, and why not the others: told before hours of work, not after.
+
+    Raises:
+        RecipeError: none can be planted.
+    """
+    sizes, unfit = Sizes(depth.train, depth.test), dict[str, str]()
+    for cue in depth.cues:
+        try:
+            split(model, rows, cue, 1000 * seed, sizes)
+        except RecipeError as error:
+            unfit[cue] = str(error)
+    cues = tuple(cue for cue in depth.cues if cue not in unfit)
+    if not cues:
+        raise RecipeError(f"An audit plants cues in texts; none can be planted in these. {next(iter(unfit.values()))}")
+    return replace(depth, cues=cues), unfit

@@ -17,6 +17,7 @@ from saliently.metrics.base import Metric
 from saliently.metrics.ranked import Ranked
 from saliently.metrics.sheets import Asker, Sheet
 from saliently.models.base import Model
+from saliently.models.reading import check_length
 from saliently.packing import Budget
 from saliently.questions import Questions
 from saliently.runner import Runner
@@ -147,6 +148,7 @@ def check_model(model: Model, explanations: Sequence[Explanation], asking: Askin
 
 def _now(model: Model, explanation: Explanation, asking: Asking) -> float:
     """The explained number, asked again."""
+    check_length(model.read, explanation.tokens)
     pinned = explanation.target
     question = Target(pinned.index, _against(pinned), pinned.of, None if asking.target is None else asking.target.at)
     runner = Runner(model, [explanation.tokens], question, asking.budget)

@@ -16,6 +16,7 @@ from saliently.errors import RecipeError, SaliencyError
 from saliently.metrics.base import Ends
 from saliently.metrics.ranked import rows
 from saliently.models.base import Model
+from saliently.models.reading import check_length
 from saliently.packing import Budget
 from saliently.runner import Runner
 from saliently.types import Explanation, Target
@@ -106,6 +107,8 @@ class Asker:
 
     def _run(self, sheets: Sequence[Sheet]) -> list[Answers]:
         tokens = [sheet.explanation.tokens for sheet in sheets]
+        for each in tokens:
+            check_length(self.model.read, each)
         runner = Runner(self.model, tokens, sheets[0].question, self.budget, self.tick)
         blocks = {i: rows(tokens[i], sheet.keep) for i, sheet in enumerate(sheets)}
         with self.model.resting():

@@ -91,9 +91,13 @@ def word_deletion(
     left_out = len(texts) - len(long)
     notes = (f"Left out: {left_out} texts of {deleting.most} words or fewer.",) if left_out else ()
     lines = []
+    # Curves are of the same texts for all, so that no method looks good by having failed on the hard ones.
+    common = set.intersection(*(set(each) for each in found.values() if each)) if any(found.values()) else set[int]()
+    if len(common) < len(long) - len(failures):
+        notes = (*notes, f"By all methods {len(common)} of {len(long)} texts are explained; the curves are of these.")
     for predicted in (True, False):
         group = {
-            name: [each[at] for at in each if _one(texts[at]).target.predicted == predicted]
+            name: [each[at] for at in sorted(common & set(each)) if _one(texts[at]).target.predicted == predicted]
             for name, each in found.items()
         }
         if any(group.values()):

@@ -170,6 +170,13 @@ def check_some_token(text: str, spans: Sequence[Span | None]) -> None:
         )
 
 
+def check_length(reader: object, tokens: Tokens) -> None:
+    """Raise InputError for tokens that are more than their model takes at once, such as a text read in windows."""
+    limit = reader.limit if isinstance(reader, TokenizerReader) else None
+    if limit is not None and len(tokens.ids) > limit:
+        raise too_long(len(tokens.ids), limit)
+
+
 def too_long(found: int, limit: int) -> InputError:
     """The error of a text over the model's limit."""
     return InputError(
