@@ -69,8 +69,8 @@ def test_roar_holds_one_retrained_copy_at_a_time(monkeypatch: pytest.MonkeyPatch
     assert not any(alive)
 
 
-def test_other_seeds_have_other_copies() -> None:
-    """Copy 2 of seed 0 must not be copy 1 of seed 1, neither here nor in an audit."""
+def test_other_seeds_have_other_copies(tmp_path: Path) -> None:
+    """Copy 2 of seed 0 must not be copy 1 of seed 1, neither in the experiment nor in an audit."""
     seeds: list[int] = []
 
     def split(model: Model, rows: Any, kind: str, seed: int, sizes: Any) -> Any:
@@ -87,6 +87,8 @@ def test_other_seeds_have_other_copies() -> None:
             with pytest.raises(RecipeError, match="enough"):
                 planted_shortcuts(Asked(model, ("gradient",), seed), rows(), Planting(("single token",), 3, sizes))
     assert len(set(seeds)) == len(seeds) == 6
+    works = [audit(model, rows(), tmp_path / str(seed), Wishes("tiny", seed=seed)).work for seed in (0, 1)]
+    assert len({work._seed(copy) for work in works for copy in range(3)}) == 6
 
 
 def test_an_audit_takes_its_texts_in_a_random_order(tmp_path: Path) -> None:

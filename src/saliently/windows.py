@@ -16,7 +16,7 @@ from saliently.checks import Checks
 from saliently.errors import InputError, RecipeError, SaliencyError
 from saliently.methods.base import Method
 from saliently.models.base import Model
-from saliently.models.reading import TokenizerReader
+from saliently.models.reading import TokenizerReader, limit_of
 from saliently.passes import Pass
 from saliently.runner import Runner
 from saliently.types import Explanation, Target, Tokens, join_notes
@@ -106,7 +106,7 @@ def read_whole(model: Model, fields: Mapping[str, str]) -> Tokens:
 
 def check_fits(model: Model, whole: Tokens) -> None:
     """Raise Windowed for a text over the model's limit."""
-    limit = model.read.limit if isinstance(model.read, TokenizerReader) else None
+    limit = limit_of(model.read)
     if limit is not None and len(whole.ids) > limit:
         raise Windowed(whole, limit)
 

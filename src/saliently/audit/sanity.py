@@ -60,8 +60,7 @@ def sanity(
         )
     able, skipped = applicable(asked, first(rows, "Scrambling weights"))
     some = Random(asked.seed).sample(list(rows), min(len(rows), scrambling.texts))
-    mistaught = scrambling.labels and asked.model.find is None and asked.model.link != "none"
-    mistaught = mistaught and len(asked.model.labels) > 1
+    chooses = asked.model.find is None and asked.model.link != "none" and len(asked.model.labels) > 1
     before = {method: explained(able, method, some) for method in able.methods}
     found, apart = dict[str, dict[str, Floats]](), dict[str, dict[str, Floats]]()
     orders: tuple[tuple[Order, dict[str, dict[str, Floats]]], ...] = (("cascading", found), ("independent", apart))
@@ -71,7 +70,7 @@ def sanity(
             kept[said] = _all(able, scrambled(asked.model, names, asked.seed), some, before)
     last = list(found.values())[-1]
     taught, notes = None, [f"{method} was left out: {why}" for method, why in skipped.items()]
-    if mistaught:
+    if scrambling.labels and chooses:
         told("teaching a copy random labels")
         copy, right = _mistaught(asked, rows, scrambling)
         taught = _all(able, copy, some, before)

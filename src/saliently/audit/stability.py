@@ -26,7 +26,7 @@ TEXTS = 50
 """Texts that are looked at, of more that are given."""
 RADII = (0.03, 0.1, 0.3)
 """How far word vectors move, in standard deviations of the entries of their table."""
-_USUAL = 0.1
+_USUAL = RADII[1]
 """The radius that methods are compared by."""
 _DRAWS = 5
 

@@ -170,9 +170,14 @@ def check_some_token(text: str, spans: Sequence[Span | None]) -> None:
         )
 
 
+def limit_of(reader: object) -> int | None:
+    """Most tokens that a reader of texts gives; None without a limit, or of what reads otherwise."""
+    return reader.limit if isinstance(reader, TokenizerReader) else None
+
+
 def check_length(reader: object, tokens: Tokens) -> None:
     """Raise InputError for tokens that are more than their model takes at once, such as a text read in windows."""
-    limit = reader.limit if isinstance(reader, TokenizerReader) else None
+    limit = limit_of(reader)
     if limit is not None and len(tokens.ids) > limit:
         raise too_long(len(tokens.ids), limit)
 
